@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['test/**/*.test.ts'],
+    // Real servers on two cores: waits are on conditions, the limits only end what hangs.
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    maxWorkers: 2,
+    typecheck: { enabled: true, include: ['test/types/**/*.test-d.ts'] },
+  },
+});
