@@ -37,7 +37,7 @@ export abstract class HoldfastError extends Error {
   readonly severity: 'ERROR' | 'FATAL' = 'ERROR';
 
   /** True for an error of this class, also if it was made by another copy of the package. */
-  static [Symbol.hasInstance](value: unknown): boolean {
+  static override [Symbol.hasInstance](value: unknown): boolean {
     if (typeof value !== 'object' || value === null) return false;
     const own = (this.prototype as Branded)[BRAND];
     const kind = (value as Branded)[BRAND];
