@@ -1,0 +1,106 @@
+import { serialize } from 'pg-protocol';
+
+/**
+ * Frontend messages of the PostgreSQL protocol, version 3: their types, reading names and texts out of the
+ * application's, and making the driver's own hidden ones (with pg-protocol, the library that pg itself uses).
+ */
+
+/** Message types, as their byte. */
+export const FrontendType = {
+  Bind: 0x42, // B
+  Close: 0x43, // C
+  CopyData: 0x64, // d
+  CopyDone: 0x63, // c
+  CopyFail: 0x66, // f
+  Describe: 0x44, // D
+  Execute: 0x45, // E
+  Flush: 0x48, // H
+  FunctionCall: 0x46, // F
+  Parse: 0x50, // P
+  Query: 0x51, // Q
+  Sync: 0x53, // S
+  Terminate: 0x58, // X
+} as const;
+
+/** Request codes that stand where the startup message has its protocol version. */
+export const CANCEL_REQUEST = 80_877_102;
+export const SSL_REQUEST = 80_877_103;
+
+/** Name and text of a Parse; `start` is behind the length. */
+export function readParse(bytes: Buffer, start: number): { name: string; text: string } {
+  const nameEnd = bytes.indexOf(0, start);
+  const textEnd = bytes.indexOf(0, nameEnd + 1);
+  return {
+    name: nameEnd === start ? '' : bytes.toString("utf8", start, nameEnd),
+    text: bytes.toString("utf8", nameEnd + 1, textEnd),
+  };
+}
+
+/** Portal and statement names of a Bind. */
+export function readBind(bytes: Buffer, start: number): { portal: string; statement: string } {
+  const portalEnd = bytes.indexOf(0, start);
+  if (portalEnd === start && bytes[start + 1] === 0) return UNNAMED_BIND;
+  const statementEnd = bytes.indexOf(0, portalEnd + 1);
+  return { portal: bytes.toString("utf8", start, portalEnd), statement: bytes.toString("utf8", portalEnd + 1, statementEnd) };
+}
+
+const UNNAMED_BIND = { portal: '', statement: '' } as const;
+
+/** Kind ('S' statement, 'P' portal) and name of a Describe or Close. */
+export function readTarget(bytes: Buffer, start: number): { kind: 'S' | 'P'; name: string } {
+  const kind = bytes[start] === 0x53 ? 'S' : 'P';
+  const end = bytes.indexOf(0, start + 1);
+  return { kind, name: end === start + 1 ? '' : bytes.toString("utf8", start + 1, end) };
+}
+
+/** Portal name of an Execute. */
+export function readExecute(bytes: Buffer, start: number): string {
+  const end = bytes.indexOf(0, start);
+  return end === start ? '' : bytes.toString("utf8", start, end);
+}
+
+/** Text of a Query; `end` is the end of the message. */
+export function readQuery(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString("utf8", start, end - 1);
+}
+
+/** One statement with its parameters as text, everything unnamed, closed by Sync. */
+export function statementMessages(sql: string, parameters: readonly (string | null)[]): Buffer {
+  return Buffer.concat([
+    serialize.parse({ text: sql }),
+    serialize.bind({ values: [...parameters] }),
+    serialize.execute({}),
+    serialize.sync(),
+  ]);
+}
+
+/** Names of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
+const MARK_PORTAL = 'holdfast_mark';
+
+/** Runs a statement that was prepared as `statement`; with `text` it is prepared first. Closed by Sync. */
+export function preparedMessages(statement: string, text: string | null): Buffer {
+  const run = [
+    serialize.bind({ portal: MARK_PORTAL, statement }),
+    serialize.execute({ portal: MARK_PORTAL }),
+    serialize.close({ type: 'P', name: MARK_PORTAL }),
+    serialize.sync(),
+  ];
+  return Buffer.concat(text === null ? run : [serialize.parse({ name: statement, text }), ...run]);
+}
+
+/** Prepares a statement again from the application's own Parse message. Closed by Sync. */
+export function parseAgain(parseMessage: Buffer): Buffer {
+  return Buffer.concat([parseMessage, serialize.sync()]);
+}
+
+export function queryMessage(sql: string): Buffer {
+  return serialize.query(sql);
+}
+
+export function terminateMessage(): Buffer {
+  return serialize.end();
+}
+
+export function syncMessage(): Buffer {
+  return serialize.sync();
+}

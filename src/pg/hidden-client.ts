@@ -1,0 +1,138 @@
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import pg from 'pg';
+import type { HostAddress } from '../topology/host-address.ts';
+import { BackendType } from './backend-messages.ts';
+import { ServerConnection } from './server-connection.ts';
+
+/** The subset of pg's Client and Connection that dialling needs. */
+interface StockConnection extends EventEmitter {
+  stream: Socket;
+}
+interface StockClient extends EventEmitter {
+  connection: StockConnection;
+  connect(): Promise<unknown>;
+}
+type StockClientConstructor = new (config: object) => StockClient;
+
+/** Tracing libraries wrap methods and keep the original here (shimmer's convention). */
+interface Wrapped {
+  readonly __original?: unknown;
+}
+
+/**
+ * A private copy of pg's Client: the same code, but with a prototype of its own, so that nobody who patches
+ * `pg.Client.prototype` (tracing tools, tests) gets between the driver and its own connections (trap T11).
+ */
+const HiddenClient = ((): StockClientConstructor => {
+  const original = pg.Client as unknown as StockClientConstructor;
+  const descriptors = Object.getOwnPropertyDescriptors(original.prototype as object) as Record<string, PropertyDescriptor>;
+  for (const descriptor of Object.values(descriptors)) {
+    let value: unknown = descriptor.value;
+    while (typeof value === 'function' && typeof (value as Wrapped).__original === 'function') {
+      value = (value as Wrapped).__original;
+    }
+    if (typeof value === 'function') descriptor.value = value;
+  }
+  const prototype = Object.create(EventEmitter.prototype, descriptors) as object;
+  const hidden = function (config: object): unknown {
+    return Reflect.construct(original, [config], hidden);
+  };
+  hidden.prototype = prototype;
+  return hidden as unknown as StockClientConstructor;
+})();
+
+export interface DialOptions {
+  /** How long one attempt may take, from TCP to ReadyForQuery; milliseconds. */
+  readonly timeoutMillis: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Opens and authenticates one connection with a stock pg client, and takes its socket over: TLS, SCRAM, channel
+ * binding and password functions are pg's own (design.md section 2). Rejects with exactly the error that pg gives.
+ */
+export async function dial(
+  clientConfig: object,
+  address: HostAddress,
+  options: DialOptions,
+): Promise<ServerConnection> {
+  options.signal.throwIfAborted();
+  const client = new HiddenClient(configFor(clientConfig, address, options.timeoutMillis));
+  client.on('error', () => {
+    // The connect promise has the error; afterwards the socket belongs to the ServerConnection, which hears it itself.
+  });
+  const connection = client.connection;
+  const parameters = new Map<string, string>();
+  let processId = 0;
+  let secretKey = 0;
+  connection.on('parameterStatus', (message: { parameterName: string; parameterValue: string }) => {
+    parameters.set(message.parameterName, message.parameterValue);
+  });
+  connection.on('backendKeyData', (message: { processID: number; secretKey: number }) => {
+    processId = message.processID;
+    secretKey = message.secretKey;
+  });
+  const tap = new FrameTap();
+  const listenFirst = (): void => {
+    connection.stream.prependListener('data', tap.take);
+  };
+  const encrypted = (client as StockClient & { ssl?: unknown }).ssl;
+  connection.once(encrypted === false || encrypted === undefined ? 'connect' : 'sslconnect', listenFirst);
+  const onAbort = (): void => {
+    connection.stream.destroy();
+  };
+  options.signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    await client.connect();
+  } catch (error) {
+    connection.stream.destroy();
+    options.signal.throwIfAborted();
+    throw error;
+  } finally {
+    options.signal.removeEventListener('abort', onAbort);
+  }
+  const socket = connection.stream;
+  // pg's parser lets go of the stream; what it may hold of an unfinished message is in the tap as well.
+  socket.removeAllListeners('data');
+  return new ServerConnection(socket, tap.leftover(), { address, processId, secretKey, parameters });
+}
+
+function configFor(clientConfig: object, address: HostAddress, timeoutMillis: number): object {
+  const own = clientConfig as { connectionTimeoutMillis?: number; password?: unknown };
+  const theirs = own.connectionTimeoutMillis;
+  const limit = theirs !== undefined && theirs > 0 ? Math.min(theirs, timeoutMillis) : timeoutMillis;
+  return {
+    ...clientConfig,
+    // Not enumerable where pg-pool or we hid it, so the spread loses it.
+    password: own.password,
+    host: address.host,
+    port: address.port,
+    connectionTimeoutMillis: Math.max(1, Math.ceil(limit)),
+    stream: undefined,
+    connection: undefined,
+    pipeline: false,
+  };
+}
+
+/** Follows the framing of the bytes that pg's parser reads, to know what of an unfinished message it holds. */
+class FrameTap {
+  #rest: Buffer = Buffer.alloc(0);
+  #ready = false;
+
+  readonly take = (chunk: Buffer): void => {
+    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (bytes.length >= 5) {
+      const end = 1 + bytes.readUInt32BE(1);
+      if (bytes.length < end) break;
+      this.#ready ||= bytes[0] === BackendType.ReadyForQuery;
+      bytes = bytes.subarray(end);
+    }
+    this.#rest = bytes;
+  };
+
+  /** Bytes of a message that is not complete yet. */
+  leftover(): Buffer {
+    return this.#ready ? this.#rest : Buffer.alloc(0);
+  }
+}

@@ -1,0 +1,318 @@
+import type { Socket } from 'node:net';
+import type { HostAddress } from '../topology/host-address.ts';
+import { BackendType, endsConnection, readErrorFields, readParameter, readRow, type ErrorFields } from './backend-messages.ts';
+import { statementMessages, terminateMessage } from './frontend-messages.ts';
+import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
+
+/** Takes the answer to one unit, message by message. Return true to hand the message to the application. */
+export interface Responder {
+  /** `start` is the type byte, `end` behind the last byte of the message. Never called for ReadyForQuery. */
+  message(type: number, bytes: Buffer, start: number, end: number): boolean;
+  /** ReadyForQuery: the answer is complete. */
+  ready(status: number): boolean;
+  /** The connection was lost before ReadyForQuery. */
+  abandoned(error: Error): void;
+}
+
+/** Why a server connection ended. */
+export interface ConnectionLoss {
+  /** The server's last words with severity FATAL or PANIC, if there were any. */
+  readonly fatal: ErrorFields | null;
+  /** The whole FATAL ErrorResponse, to be handed on where the loss is aimed at this session (R14). */
+  readonly fatalMessage: Buffer | null;
+  /** The socket's own error, such as ECONNRESET. */
+  readonly socketError: Error | null;
+}
+
+/** The logical session above a connection. */
+export interface ConnectionOwner {
+  /** Whole messages for the application. False: stop reading until `resume`. */
+  deliver(bytes: Buffer): boolean;
+  /** NoticeResponse, NotificationResponse, ParameterStatus. Return true to hand it to the application. */
+  asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean;
+  lost(loss: ConnectionLoss): void;
+  drained(): void;
+}
+
+const HEADER_BYTES = 5;
+
+/**
+ * One authenticated connection to one server: frames what the server sends, and matches it with what was asked, in the
+ * order of asking. Only whole messages are handed on, so that a lost connection never leaves half a message behind in
+ * the application's parser.
+ */
+export class ServerConnection implements SqlRunner {
+  readonly address: HostAddress;
+  readonly processId: number;
+  readonly secretKey: number;
+  /** Last reported value of each parameter. */
+  readonly parameters: Map<string, string>;
+
+  readonly #socket: Socket;
+  readonly #responders: Responder[] = [];
+  #owner: ConnectionOwner | null = null;
+  #partial: Buffer[] = [];
+  #partialBytes = 0;
+  #neededBytes = HEADER_BYTES;
+  #loss: ConnectionLoss | null = null;
+  #socketError: Error | null = null;
+
+  constructor(
+    socket: Socket,
+    leftover: Buffer,
+    identity: { address: HostAddress; processId: number; secretKey: number; parameters: Map<string, string> },
+  ) {
+    this.#socket = socket;
+    this.address = identity.address;
+    this.processId = identity.processId;
+    this.secretKey = identity.secretKey;
+    this.parameters = identity.parameters;
+    socket.on('data', this.#onData);
+    socket.on('drain', () => this.#owner?.drained());
+    socket.on('error', (error: Error) => {
+      this.#socketError ??= error;
+    });
+    socket.on('end', () => {
+      this.#lose(null, null);
+    });
+    socket.on('close', () => {
+      this.#lose(null, null);
+    });
+    if (leftover.length > 0) this.#onData(leftover);
+    if (socket.destroyed) this.#lose(null, null);
+  }
+
+  /** From now on messages go to `owner`. Tells it of a loss that has already happened. */
+  attach(owner: ConnectionOwner): void {
+    this.#owner = owner;
+    const loss = this.#loss;
+    if (loss !== null) {
+      process.nextTick(() => {
+        owner.lost(loss);
+      });
+    }
+  }
+
+  detach(): void {
+    this.#owner = null;
+  }
+
+  get isLost(): boolean {
+    return this.#loss !== null;
+  }
+
+  /** True while the kernel has not taken all bytes written: their memory must not be reused (T15). */
+  get hasUnflushedBytes(): boolean {
+    return this.#socket.writableLength > 0;
+  }
+
+  /** Requests without ReadyForQuery. */
+  get awaited(): number {
+    return this.#responders.length;
+  }
+
+  /** Writes bytes of a unit. False: wait for `drained`. */
+  write(bytes: Buffer): boolean {
+    return this.#socket.write(bytes);
+  }
+
+  /** The next answer in line belongs to this responder. */
+  expect(responder: Responder): void {
+    this.#responders.push(responder);
+  }
+
+  /** Writes a whole hidden unit and takes its answer. */
+  ask(bytes: Buffer, responder: Responder): void {
+    if (this.#loss !== null) {
+      process.nextTick(() => {
+        responder.abandoned(lossError(this.#loss));
+      });
+      return;
+    }
+    this.#responders.push(responder);
+    this.#socket.write(bytes);
+  }
+
+  run(sql: string, parameters: readonly (string | null)[] = []): Promise<readonly SqlRow[]> {
+    return new Promise((resolve, reject) => {
+      this.ask(statementMessages(sql, parameters), new RowCollector(resolve, reject));
+    });
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  setKeepAlive(enable: boolean, initialDelayMillis: number): void {
+    this.#socket.setKeepAlive(enable, initialDelayMillis);
+  }
+
+  /** Ends the conversation politely; the server frees the session at once. */
+  terminate(): void {
+    this.#owner = null;
+    if (this.#socket.destroyed) return;
+    this.#socket.end(terminateMessage());
+    // A server that does not close its side must not keep the process alive.
+    this.#socket.unref();
+    const socket = this.#socket;
+    const timer = setTimeout(() => socket.destroy(), 1_000);
+    timer.unref();
+    socket.once('close', () => {
+      clearTimeout(timer);
+    });
+  }
+
+  /** Cuts the connection: nothing of it is believed any more (R12). */
+  destroy(): void {
+    this.#owner = null;
+    this.#socket.destroy();
+    this.#lose(null, null);
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#loss !== null) return;
+    if (this.#partialBytes > 0) {
+      this.#partial.push(chunk);
+      this.#partialBytes += chunk.length;
+      if (this.#partialBytes < this.#neededBytes) return;
+      const whole = Buffer.concat(this.#partial, this.#partialBytes);
+      this.#partial = [];
+      this.#partialBytes = 0;
+      this.#walk(whole);
+    } else {
+      this.#walk(chunk);
+    }
+  };
+
+  /** Walks the messages of a chunk; runs of messages for the application are handed on unsliced and at the end. */
+  #walk(chunk: Buffer): void {
+    const length = chunk.length;
+    const runs: Buffer[] = [];
+    let runStart = 0;
+    let at = 0;
+    while (at + HEADER_BYTES <= length) {
+      const end = at + 1 + readLength(chunk, at + 1);
+      if (end > length) break;
+      const type = chunk[at]!;
+      if (!this.#route(type, chunk, at, end)) {
+        if (at > runStart) runs.push(chunk.subarray(runStart, at));
+        runStart = end;
+      }
+      at = end;
+      if (this.#loss !== null) break;
+    }
+    if (at > runStart) runs.push(runStart === 0 && at === length ? chunk : chunk.subarray(runStart, at));
+    if (at < length && this.#loss === null) {
+      this.#partial.push(chunk.subarray(at));
+      this.#partialBytes = length - at;
+      this.#neededBytes = length - at < HEADER_BYTES ? HEADER_BYTES : 1 + readLength(chunk, at + 1);
+    }
+    // Only now: the application answers synchronously, and must find everything in its final state.
+    const owner = this.#owner;
+    if (owner === null) return;
+    for (const run of runs) {
+      if (!owner.deliver(run)) this.#socket.pause();
+    }
+  }
+
+  #route(type: number, bytes: Buffer, start: number, end: number): boolean {
+    switch (type) {
+      case BackendType.ReadyForQuery: {
+        const responder = this.#responders.shift();
+        return responder === undefined ? false : responder.ready(bytes[start + HEADER_BYTES]!);
+      }
+      case BackendType.ParameterStatus: {
+        const { name, value } = readParameter(bytes, start + HEADER_BYTES, end);
+        this.parameters.set(name, value);
+        return this.#owner?.asynchronous(type, bytes, start, end) ?? false;
+      }
+      case BackendType.NotificationResponse:
+      case BackendType.NoticeResponse:
+        return this.#owner?.asynchronous(type, bytes, start, end) ?? false;
+      case BackendType.ErrorResponse: {
+        const fields = readErrorFields(bytes, start + HEADER_BYTES, end);
+        if (endsConnection(fields)) {
+          // The application's client must not see it before it is known what it means (T8, R14).
+          this.#lose(fields, Buffer.from(bytes.subarray(start, end)));
+          return false;
+        }
+        return this.#responders[0]?.message(type, bytes, start, end) ?? false;
+      }
+      default: {
+        const responder = this.#responders[0];
+        return responder === undefined ? false : responder.message(type, bytes, start, end);
+      }
+    }
+  }
+
+  #lose(fatal: ErrorFields | null, fatalMessage: Buffer | null): void {
+    if (this.#loss !== null) return;
+    const loss = { fatal, fatalMessage, socketError: this.#socketError };
+    this.#loss = loss;
+    const responders = this.#responders.splice(0);
+    this.#socket.destroy();
+    const error = lossError(loss);
+    for (const responder of responders) responder.abandoned(error);
+    this.#owner?.lost(loss);
+  }
+}
+
+function readLength(bytes: Buffer, at: number): number {
+  return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+}
+
+/** The loss as an error: the server's own words if it said any. */
+export function lossError(loss: ConnectionLoss | null): Error {
+  const fatal = loss?.fatal;
+  if (fatal !== undefined && fatal !== null) {
+    return new SqlError(fatal.get('M') ?? 'connection ended by the server', fatal.get('C') ?? '08006', 'FATAL');
+  }
+  return loss?.socketError ?? new Error('Connection terminated unexpectedly');
+}
+
+/** Collects the rows of a hidden statement. */
+class RowCollector implements Responder {
+  readonly #resolve: (rows: readonly SqlRow[]) => void;
+  readonly #reject: (error: Error) => void;
+  readonly #rows: SqlRow[] = [];
+  #error: SqlError | null = null;
+
+  constructor(resolve: (rows: readonly SqlRow[]) => void, reject: (error: Error) => void) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  message(type: number, bytes: Buffer, start: number, end: number): boolean {
+    if (type === BackendType.DataRow) this.#rows.push(readRow(bytes, start + HEADER_BYTES));
+    else if (type === BackendType.ErrorResponse) this.#error ??= sqlError(bytes, start, end);
+    return false;
+  }
+
+  ready(): boolean {
+    if (this.#error === null) this.#resolve(this.#rows);
+    else this.#reject(this.#error);
+    return false;
+  }
+
+  abandoned(error: Error): void {
+    this.#reject(error);
+  }
+}
+
+/** A server's ErrorResponse to a hidden statement. */
+export function sqlError(bytes: Buffer, start: number, end: number): SqlError {
+  const fields = readErrorFields(bytes, start + HEADER_BYTES, end);
+  return new SqlError(fields.get('M') ?? '', fields.get('C') ?? 'XX000', fields.get('V') ?? 'ERROR');
+}

@@ -1,0 +1,202 @@
+import { afterGivingUp, afterVerdict, type CommitOutcome, type Doom, type LossPlan } from './loss-plan.ts';
+
+/**
+ * The life of one logical session, as data.
+ *
+ * `transition` is pure: no sockets, no timers, no clock. Everything that the world must do is returned as an `Effect`;
+ * everything that the world has done comes back as a `SessionEvent`. docs/internals/state-machine.md shows the same
+ * machine as a diagram.
+ */
+
+/** Number of a server connection within its session; grows by one with each replacement. */
+export type Epoch = number;
+
+export type SessionState =
+  /** No server connection yet; the application waits for its connect. */
+  | { readonly kind: 'connecting' }
+  /** Statements flow. With a doom the session answers them itself until the application ends its transaction. */
+  | { readonly kind: 'online'; readonly epoch: Epoch; readonly doom: Doom | null }
+  /** The connection is lost, another one is being looked for (phase 0). */
+  | { readonly kind: 'reconnecting'; readonly epoch: Epoch; readonly plan: LossPlan; readonly doom: Doom | null }
+  /** The new connection is there; what became of the COMMIT in flight is being found out (phase 1). */
+  | { readonly kind: 'resolving'; readonly epoch: Epoch; readonly plan: LossPlan; readonly unit: number }
+  /** The journal is being replayed (phase 2). */
+  | { readonly kind: 'replaying'; readonly epoch: Epoch; readonly plan: LossPlan }
+  /** Ready; waits until the other sessions of the failover have replayed as well (between phases 2 and 3). */
+  | { readonly kind: 'waiting'; readonly epoch: Epoch; readonly plan: LossPlan; readonly doom: Doom | null }
+  /** Terminal. */
+  | { readonly kind: 'closed' };
+
+export type SessionEvent =
+  | { readonly kind: 'connected'; readonly epoch: Epoch }
+  | { readonly kind: 'lost'; readonly epoch: Epoch; readonly plan: LossPlan }
+  | { readonly kind: 'reconnected'; readonly epoch: Epoch }
+  | { readonly kind: 'resolved'; readonly epoch: Epoch; readonly outcome: CommitOutcome }
+  | { readonly kind: 'replayed'; readonly epoch: Epoch }
+  /** The replay gave other results (R5), or can't be made (R7). */
+  | { readonly kind: 'gave-up'; readonly epoch: Epoch; readonly doom: Doom }
+  | { readonly kind: 'released'; readonly epoch: Epoch }
+  /** A unit that was run again gave other results than what was already handed over (R5). */
+  | { readonly kind: 'diverged'; readonly epoch: Epoch; readonly doom: Doom; readonly open: boolean }
+  /** The application gave up on a statement (R15). `unsentOrOpen`: it waits unsent, or a transaction is open. */
+  | { readonly kind: 'withdrawn'; readonly plan: LossPlan }
+  /** The application has ended its doomed transaction. */
+  | { readonly kind: 'doom-ended' }
+  /** Recovery is given up: deadline, pinned or unchecked state, a kill aimed at this session. */
+  | { readonly kind: 'failed' }
+  | { readonly kind: 'close-requested' };
+
+export type Effect =
+  /** Find a server, connect and restore the session's state there. */
+  | { readonly kind: 'reconnect' }
+  | { readonly kind: 'resolve'; readonly unit: number }
+  | { readonly kind: 'replay' }
+  /** ROLLBACK on the new connection: what was replayed so far is void. */
+  | { readonly kind: 'rollback' }
+  /** Tell the coordinator that this session is ready, and wait for the others. */
+  | { readonly kind: 'await-release' }
+  /** Let the pending units go as the plan says, then the new ones. */
+  | { readonly kind: 'resume'; readonly plan: LossPlan; readonly doom: Doom | null }
+  /** Close the server connection and end the application's one as pg does. */
+  | { readonly kind: 'close' };
+
+export interface Transition {
+  readonly state: SessionState;
+  readonly effects: readonly Effect[];
+}
+
+export const INITIAL: SessionState = { kind: 'connecting' };
+
+/** The next state and what to do. Throws on an event that can't happen in this state: a defect of the driver. */
+export function transition(state: SessionState, event: SessionEvent): Transition {
+  if (state.kind === 'closed') return go(state); // Whatever still arrives is late.
+  switch (event.kind) {
+    case 'connected':
+      return state.kind === 'connecting'
+        ? go({ kind: 'online', epoch: event.epoch, doom: null })
+        : illegal(state, event);
+    case 'lost':
+      return onLost(state, event.epoch, event.plan);
+    case 'reconnected':
+      return onReconnected(state, event);
+    case 'resolved':
+      if (isLate(state, event.epoch)) return go(state);
+      if (state.kind !== 'resolving') return illegal(state, event);
+      return proceed(afterVerdict(state.plan.situation, state.unit, event.outcome), state.epoch, null);
+    case 'replayed':
+      if (isLate(state, event.epoch)) return go(state);
+      if (state.kind !== 'replaying') return illegal(state, event);
+      return await_(state.epoch, state.plan, null);
+    case 'gave-up': {
+      if (isLate(state, event.epoch)) return go(state);
+      if (state.kind !== 'replaying') return illegal(state, event);
+      const plan = afterGivingUp(state.plan, event.doom);
+      return await_(state.epoch, plan, plan.doom, { kind: 'rollback' });
+    }
+    case 'released':
+      if (isLate(state, event.epoch)) return go(state);
+      if (state.kind !== 'waiting') return illegal(state, event);
+      return go(
+        { kind: 'online', epoch: state.epoch, doom: state.doom },
+        { kind: 'resume', plan: state.plan, doom: state.doom },
+      );
+    case 'diverged':
+      if (isLate(state, event.epoch)) return go(state);
+      if (state.kind !== 'online') return illegal(state, event);
+      return event.open
+        ? go({ ...state, doom: event.doom }, { kind: 'rollback' })
+        : go(state);
+    case 'withdrawn':
+      return onWithdrawn(state, event.plan);
+    case 'doom-ended':
+      return 'doom' in state ? go({ ...state, doom: null }) : illegal(state, event);
+    case 'failed':
+    case 'close-requested':
+      return go({ kind: 'closed' }, { kind: 'close' });
+    default:
+      return unreachable(event);
+  }
+}
+
+/** An event of a connection that was already replaced. */
+function isLate(state: SessionState, epoch: Epoch): boolean {
+  return 'epoch' in state && state.epoch > epoch;
+}
+
+function onLost(state: Exclude<SessionState, { kind: 'closed' }>, epoch: Epoch, plan: LossPlan): Transition {
+  if (isLate(state, epoch)) return go(state);
+  switch (state.kind) {
+    case 'connecting':
+      return illegal(state, { kind: 'lost', epoch, plan });
+    case 'online':
+      return go({ kind: 'reconnecting', epoch: epoch + 1, plan, doom: state.doom }, { kind: 'reconnect' });
+    case 'reconnecting':
+      return go(state); // Told twice.
+    // The plan made at the first loss stays, with what was resolved since: nothing was let go in between (R10, R11).
+    case 'resolving':
+    case 'replaying':
+      return go({ kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: null }, { kind: 'reconnect' });
+    case 'waiting':
+      return go({ kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: state.doom }, { kind: 'reconnect' });
+    default:
+      return unreachable(state);
+  }
+}
+
+function onReconnected(
+  state: Exclude<SessionState, { kind: 'closed' }>,
+  event: Extract<SessionEvent, { kind: 'reconnected' }>,
+): Transition {
+  if (isLate(state, event.epoch)) return go(state);
+  if (state.kind !== 'reconnecting') return illegal(state, event);
+  return proceed(state.plan, event.epoch, state.doom);
+}
+
+/** Goes into the phase that the plan asks for next. */
+function proceed(plan: LossPlan, epoch: Epoch, doom: Doom | null): Transition {
+  if (plan.resolve !== null) {
+    return go({ kind: 'resolving', epoch, plan, unit: plan.resolve }, { kind: 'resolve', unit: plan.resolve });
+  }
+  if (plan.transaction === 'replay') return go({ kind: 'replaying', epoch, plan }, { kind: 'replay' });
+  return await_(epoch, plan, plan.doom ?? doom);
+}
+
+function await_(epoch: Epoch, plan: LossPlan, doom: Doom | null, ...before: Effect[]): Transition {
+  return go({ kind: 'waiting', epoch, plan, doom }, ...before, { kind: 'await-release' });
+}
+
+/** While recovering, the plan is made anew with the unit withdrawn; a verdict that was already reached stays. */
+function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>, plan: LossPlan): Transition {
+  switch (state.kind) {
+    case 'connecting':
+    case 'online':
+      return go(state); // On the wire it runs to its end, as with pg; a loss later plans without it.
+    case 'reconnecting':
+    case 'resolving':
+      return go({ ...state, plan: { ...plan, resolve: state.plan.resolve } });
+    case 'replaying': {
+      // Not let go yet, so it never will be: the transaction is rolled back (R15).
+      const doomed = afterGivingUp(plan, { kind: 'withdrawn' });
+      return await_(state.epoch, doomed, doomed.doom, { kind: 'rollback' });
+    }
+    case 'waiting': {
+      if (state.plan.transaction !== 'replay') return go({ ...state, plan });
+      const doomed = afterGivingUp(plan, { kind: 'withdrawn' });
+      return go({ kind: 'waiting', epoch: state.epoch, plan: doomed, doom: doomed.doom }, { kind: 'rollback' });
+    }
+    default:
+      return unreachable(state);
+  }
+}
+
+function go(state: SessionState, ...effects: Effect[]): Transition {
+  return { state, effects };
+}
+
+function illegal(state: SessionState, event: SessionEvent): never {
+  throw new Error(`illegal transition: ${event.kind} in ${state.kind}`);
+}
+
+function unreachable(value: never): never {
+  throw new Error(`unreachable: ${JSON.stringify(value)}`);
+}
