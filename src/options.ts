@@ -1,0 +1,260 @@
+import { ConfigurationError } from './errors.ts';
+import { nearestWord } from './nearest-word.ts';
+import { quoteValue } from './quote-value.ts';
+import type { HostAddressInput } from './topology/host-address.ts';
+import { DEFAULT_PORT } from './topology/host-address.ts';
+import { parseHostList } from './topology/host-list.ts';
+import type { TopologyProvider } from './topology/topology-provider.ts';
+
+/** What happens to a statement or an open transaction whose connection was ended on purpose (R14). */
+export const ON_TERMINATED = ['error', 'replay'] as const;
+export type OnTerminated = (typeof ON_TERMINATED)[number];
+
+/**
+ * The value of the one configuration key that holdfast adds to a driver's own: `failover`.
+ *
+ * `false` gives the plain driver. `true`, `undefined` and `{}` give the defaults below. All times are whole
+ * milliseconds from 1 to 2147483647, all sizes whole numbers. A default that is larger than the limit it must respect
+ * shrinks to it; two *given* values that contradict each other are a ConfigurationError. Unknown keys are errors.
+ */
+export interface FailoverOptions {
+  /**
+   * The hosts of the cluster, if the connection settings do not name them all. 1 to 64. A host without a port has the
+   * port of the connection settings. Whatever host those settings name must be in this list. Not together with
+   * `provider`. Default: the hosts of the connection settings.
+   */
+  readonly hosts?: readonly HostAddressInput[] | undefined;
+  /**
+   * Finds the hosts of the cluster. What the connection settings name is used until it has answered.
+   * Not together with `hosts`. Default: none, the hosts are fixed.
+   */
+  readonly provider?: TopologyProvider | undefined;
+  /** How long a session waits for the whole of a failover before it gets FailoverFailedError. Default 30000. */
+  readonly timeoutMillis?: number | undefined;
+  /** How long one attempt to connect may take, authentication included. At most `timeoutMillis`. Default 5000. */
+  readonly dialTimeoutMillis?: number | undefined;
+  /**
+   * How long sessions that are replayed hold back their new statements for those whose replay still runs. After that
+   * they go on, and a late replay may diverge (R5). At most `timeoutMillis`. Default 2000.
+   */
+  readonly barrierTimeoutMillis?: number | undefined;
+  /**
+   * How long the probe may take that tells a kill aimed at one session from a server that goes down (R14). If it is
+   * not over by then, the server is taken to go down. At most `timeoutMillis`. Default 250.
+   */
+  readonly terminationProbeMillis?: number | undefined;
+  /**
+   * What follows when a server that goes on ends just this session: pg_terminate_backend, an idle-in-transaction or
+   * transaction timeout, a conflict with recovery (R14). `'error'`: the application gets the server's error, as
+   * without holdfast. `'replay'`: treated like the loss of the server. Default `'error'`, as somebody meant it.
+   */
+  readonly onTerminated?: OnTerminated | undefined;
+  /**
+   * Bytes of statements that one open transaction may have in the journal. A larger one goes on, but can't be
+   * replayed any more (R7). 0 switches replaying off. At most `maxProcessJournalBytes`. Default 16777216 (16 MiB).
+   */
+  readonly maxJournalBytes?: number | undefined;
+  /** The same for all sessions of the process together. The session that would pass it is concerned. Default 268435456 (256 MiB). */
+  readonly maxProcessJournalBytes?: number | undefined;
+  /** Statements that one open transaction may have in the journal, as `maxJournalBytes`. Default 100000. */
+  readonly maxJournalStatements?: number | undefined;
+  /**
+   * Rows of a half-delivered result that a session remembers (8 bytes each), so that they can be skipped when they
+   * come again in another order. Beyond it only the same order is recognised. Default 1000000.
+   */
+  readonly maxKeptRowHashes?: number | undefined;
+  /** Sessions of the process that may wait for one failover; further ones fail at once. At least 1. Default 10000. */
+  readonly maxWaitingSessions?: number | undefined;
+  /** Sessions let go at the same time when a failover is over, to spare the new primary. At least 1. Default 32. */
+  readonly drainConcurrency?: number | undefined;
+  /** The first pause between two rounds of asking all hosts. At most `retryMaxMillis`. Default 20. */
+  readonly retryMinMillis?: number | undefined;
+  /** The longest such pause; they double from `retryMinMillis`. At most `timeoutMillis`. Default 250. */
+  readonly retryMaxMillis?: number | undefined;
+  /**
+   * Names of custom settings (`'app.tenant'`) that are set where the driver can't see it, in functions for instance,
+   * and must be carried over to the new server. At most 256. Default none.
+   */
+  readonly sessionVariables?: readonly string[] | undefined;
+}
+
+/** FailoverOptions with every default filled in. Frozen. */
+export interface ResolvedFailoverOptions extends Required<Omit<FailoverOptions, 'hosts' | 'provider'>> {
+  /** Checked, but still without the connection's port; see `resolveConnection`. */
+  readonly hosts: readonly HostAddressInput[] | undefined;
+  readonly provider: TopologyProvider | undefined;
+  readonly timeoutMillis: number;
+  readonly dialTimeoutMillis: number;
+  readonly barrierTimeoutMillis: number;
+  readonly terminationProbeMillis: number;
+  readonly onTerminated: OnTerminated;
+  readonly maxJournalBytes: number;
+  readonly maxProcessJournalBytes: number;
+  readonly maxJournalStatements: number;
+  readonly maxKeptRowHashes: number;
+  readonly maxWaitingSessions: number;
+  readonly drainConcurrency: number;
+  readonly retryMinMillis: number;
+  readonly retryMaxMillis: number;
+  readonly sessionVariables: readonly string[];
+}
+
+interface NumberRule {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  /** The option that this one must not be larger than. */
+  readonly atMost?: NumberKey;
+}
+
+type NumberKey = {
+  [K in keyof ResolvedFailoverOptions]: ResolvedFailoverOptions[K] extends number ? K : never;
+}[keyof ResolvedFailoverOptions];
+
+/** Node's timers fire at once when given more than this. */
+const MAX_TIMER_MILLIS = 2_147_483_647;
+const MEBIBYTE = 1024 * 1024;
+
+const millis = (value: number, atMost?: NumberKey): NumberRule => rule(value, 1, MAX_TIMER_MILLIS, atMost);
+const count = (value: number, min: number, atMost?: NumberKey): NumberRule =>
+  rule(value, min, Number.MAX_SAFE_INTEGER, atMost);
+
+/** In an order in which each key's `atMost` comes before it, so that defaults shrink to what is already known. */
+const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
+  timeoutMillis: millis(30_000),
+  dialTimeoutMillis: millis(5_000, 'timeoutMillis'),
+  barrierTimeoutMillis: millis(2_000, 'timeoutMillis'),
+  terminationProbeMillis: millis(250, 'timeoutMillis'),
+  retryMaxMillis: millis(250, 'timeoutMillis'),
+  retryMinMillis: millis(20, 'retryMaxMillis'),
+  maxProcessJournalBytes: count(256 * MEBIBYTE, 0),
+  maxJournalBytes: count(16 * MEBIBYTE, 0, 'maxProcessJournalBytes'),
+  maxJournalStatements: count(100_000, 0),
+  maxKeptRowHashes: count(1_000_000, 0),
+  maxWaitingSessions: count(10_000, 1),
+  drainConcurrency: count(32, 1),
+};
+
+const OTHER_KEYS = ['hosts', 'provider', 'onTerminated', 'sessionVariables'];
+const KNOWN_KEYS = [...Object.keys(NUMBER_RULES), ...OTHER_KEYS];
+
+/** PostgreSQL's valid_custom_variable_name: identifiers joined by at least one dot. */
+const CUSTOM_SETTING =
+  /^[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*(\.[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*)+$/;
+const MAX_SESSION_VARIABLES = 256;
+
+/**
+ * Checks the `failover` key and fills in the defaults. The one place where they are defined.
+ *
+ * @param raw - what the application gave
+ * @returns `false` for the plain driver
+ * @throws ConfigurationError that quotes the values, also of the other option in a contradiction
+ */
+export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | false {
+  if (raw === false) return false;
+  const given = raw === undefined || raw === true ? {} : raw;
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new ConfigurationError(
+      `failover must be false, true or an object of options, but is ${quoteValue(raw)}`,
+    );
+  }
+  const options = given as Readonly<Record<string, unknown>>;
+  refuseUnknownKeys(options);
+  const { hosts, provider } = resolveHosts(options);
+  return Object.freeze({
+    ...resolveNumbers(options),
+    hosts,
+    provider,
+    onTerminated: resolveOnTerminated(options['onTerminated']),
+    sessionVariables: resolveSessionVariables(options['sessionVariables']),
+  });
+}
+
+function refuseUnknownKeys(options: Readonly<Record<string, unknown>>): void {
+  for (const key of Object.keys(options)) {
+    if (KNOWN_KEYS.includes(key)) continue;
+    throw new ConfigurationError(
+      `failover has no option ${quoteValue(key)}; did you mean ${quoteValue(nearestWord(key, KNOWN_KEYS))}?`,
+    );
+  }
+}
+
+function resolveNumbers(options: Readonly<Record<string, unknown>>): Record<NumberKey, number> {
+  const resolved: Partial<Record<NumberKey, number>> = {};
+  for (const key of Object.keys(NUMBER_RULES) as NumberKey[]) {
+    const { default: fallback, min, max, atMost } = NUMBER_RULES[key];
+    const limit = atMost === undefined ? undefined : resolved[atMost]!;
+    const value = options[key];
+    if (value === undefined) {
+      resolved[key] = limit === undefined ? fallback : Math.min(fallback, limit);
+      continue;
+    }
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      throw new ConfigurationError(
+        `failover.${key} must be a whole number from ${min} to ${max}, but is ${quoteValue(value)}`,
+      );
+    }
+    if (atMost !== undefined && limit !== undefined && value > limit) {
+      const source = options[atMost] === undefined ? ' (its default)' : '';
+      throw new ConfigurationError(
+        `failover.${key} is ${value}, more than failover.${atMost}, which is ${limit}${source}`,
+      );
+    }
+    resolved[key] = value;
+  }
+  return resolved as Record<NumberKey, number>;
+}
+
+function resolveHosts(
+  options: Readonly<Record<string, unknown>>,
+): Pick<ResolvedFailoverOptions, 'hosts' | 'provider'> {
+  const { hosts, provider } = options;
+  if (hosts !== undefined && provider !== undefined) {
+    throw new ConfigurationError(
+      `failover.hosts is ${quoteValue(hosts)}, but failover.provider is given too: only one of them can say where the servers are`,
+    );
+  }
+  if (hosts !== undefined) parseHostList(hosts, DEFAULT_PORT, 'failover.hosts');
+  if (provider !== undefined && !isProvider(provider)) {
+    throw new ConfigurationError(
+      `failover.provider must be an object with a method discover (and perhaps watch), but is ${quoteValue(provider)}`,
+    );
+  }
+  const copy = hosts === undefined ? undefined : Object.freeze([...(hosts as readonly HostAddressInput[])]);
+  return { hosts: copy, provider };
+}
+
+function isProvider(value: unknown): value is TopologyProvider {
+  if (typeof value !== 'object' || value === null) return false;
+  const { discover, watch } = value as { discover?: unknown; watch?: unknown };
+  return typeof discover === 'function' && (watch === undefined || typeof watch === 'function');
+}
+
+function resolveOnTerminated(value: unknown): OnTerminated {
+  if (value === undefined) return 'error';
+  const known = ON_TERMINATED.find((word) => word === value);
+  if (known !== undefined) return known;
+  throw new ConfigurationError(
+    `failover.onTerminated must be 'error' or 'replay', but is ${quoteValue(value)}`,
+  );
+}
+
+function resolveSessionVariables(value: unknown): readonly string[] {
+  if (value === undefined) return Object.freeze([]);
+  if (!Array.isArray(value) || value.length > MAX_SESSION_VARIABLES) {
+    throw new ConfigurationError(
+      `failover.sessionVariables must be an array of at most ${MAX_SESSION_VARIABLES} names, but is ${quoteValue(value)}`,
+    );
+  }
+  const names = value.map((name: unknown) => {
+    if (typeof name === 'string' && CUSTOM_SETTING.test(name)) return name;
+    throw new ConfigurationError(
+      `failover.sessionVariables holds ${quoteValue(name)}, which is not the name of a custom setting such as 'app.tenant'`,
+    );
+  });
+  return Object.freeze([...new Set(names)]);
+}
+
+function rule(value: number, min: number, max: number, atMost?: NumberKey): NumberRule {
+  return { default: value, min, max, ...(atMost === undefined ? {} : { atMost }) };
+}
