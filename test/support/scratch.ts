@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { isProcessAlive, processesIn, signalProcess } from './server-processes.ts';
 import { serverUser } from './server-user.ts';
 
 const SHARED_MEMORY = '/dev/shm';
@@ -48,15 +49,6 @@ function processNamespace(): string {
   }
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
-}
-
 const swept = new Set<string>();
 
 /** Removes what processes that were killed have left behind, once a process. */
@@ -70,7 +62,9 @@ function sweep(root: string): void {
     const path = join(root, name);
     try {
       const { uid } = lstatSync(path);
-      if ((uid === process.getuid?.() || uid === serverUser()?.uid) && !isAlive(pid)) {
+      if ((uid === process.getuid?.() || uid === serverUser()?.uid) && !isProcessAlive(pid)) {
+        // Those that were frozen at the time have not noticed its end.
+        for (const server of processesIn(path)) signalProcess(server, 'SIGKILL');
         rmSync(path, { recursive: true, force: true });
       }
     } catch {
