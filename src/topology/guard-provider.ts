@@ -71,11 +71,13 @@ class Guard implements GuardedProvider {
     let watching = true;
     let stop: unknown;
     try {
-      stop = this.#provider.watch?.(() => {
-        if (watching) onChange();
-      });
-      if (stop !== undefined && typeof stop !== 'function') {
-        throw new TypeError(`watch of the topology provider returned ${quoteValue(stop)}, not a function`);
+      if (this.#provider.watch !== undefined) {
+        stop = this.#provider.watch(() => {
+          if (watching) onChange();
+        });
+        if (typeof stop !== 'function') {
+          throw new TypeError(`watch of the topology provider returned ${quoteValue(stop)}, not a function`);
+        }
       }
     } catch (error) {
       this.#report(error);
