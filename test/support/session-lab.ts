@@ -40,7 +40,11 @@ export class SessionLab {
 
   /** Ends the clients of one test; the server goes on. */
   async hangUp(): Promise<void> {
-    await Promise.all(this.#clients.splice(0).map(async (client) => await client.end()));
+    await Promise.all(
+      this.#clients.splice(0).map(async (client) => {
+        await client.end();
+      }),
+    );
   }
 
   async stop(): Promise<void> {
