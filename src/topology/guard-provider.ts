@@ -112,10 +112,8 @@ class Guard implements GuardedProvider {
     const call = this.#call(controller.signal).finally(() => {
       this.#unfinishedCalls -= 1;
     });
-    // The loser of the race is awaited by nobody: without these handlers its rejection would end the process.
-    call.catch(() => undefined);
-    givenUp.catch(() => undefined);
     try {
+      // The race also handles the rejection of its loser, which nobody else awaits.
       return await Promise.race([call, givenUp]);
     } finally {
       cancelTimer();

@@ -1,3 +1,5 @@
+import { getEventListeners } from 'node:events';
+
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 
 import { guardProvider } from '../../../src/topology/guard-provider.ts';
@@ -199,6 +201,13 @@ describe('a provider that hangs', () => {
     expect(await provider.guarded.discover(controller.signal)).toEqual({ hosts: [A, B] });
     expect(provider.errors).toEqual([]);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('leaves no listener behind on a signal that lives on', async () => {
+    const { guarded } = guard();
+    const { signal } = new AbortController();
+    await guarded.discover(signal);
+    expect(getEventListeners(signal, 'abort')).toEqual([]);
   });
 
   it('is not called without end: at most eight calls hang at a time, and it is asked again when one ends', async () => {
