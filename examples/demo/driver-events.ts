@@ -1,0 +1,27 @@
+import type { FailoverEvents } from '../../src/events.ts';
+
+/** Counts what the driver says about itself while the demo runs. */
+export class DriverEvents {
+  #replays = 0;
+  #commitsResolved = 0;
+
+  constructor(events: FailoverEvents) {
+    events
+      .on('replaySucceeded', () => {
+        this.#replays += 1;
+      })
+      .on('commitResolved', () => {
+        this.#commitsResolved += 1;
+      });
+  }
+
+  /** Open transactions that were brought to where they had been, on another server. */
+  get replays(): number {
+    return this.#replays;
+  }
+
+  /** COMMITs that were in flight when the server died, and whose outcome was found out. */
+  get commitsResolved(): number {
+    return this.#commitsResolved;
+  }
+}
