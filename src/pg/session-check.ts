@@ -130,7 +130,7 @@ export function readSessionCheck(
   };
   return Object.freeze({
     ...user,
-    settings: new Map(asPairs(items[4]).map(([name, value]) => [name, asText(value)])),
+    settings: new Map(asPairs(items[4]).map(([name, value]) => [settingKey(name), asText(value)])),
     customSettings: new Map(asPairs(items[5])),
     channels: asList(items[6]).map(asText).sort(),
     preparedStatements: asList(items[7]).map(asPreparedStatement).sort(byName),
@@ -156,6 +156,11 @@ function renamedRoles(
     ...(user.sessionAuthorization === user.sessionUser ? [] : [user.sessionAuthorization]),
     ...(expected === user.currentUser ? [] : [expected]),
   ];
+}
+
+/** A library may have given its setting capitals, which the same setting has not while the library is not loaded. */
+function settingKey(name: string): string {
+  return name.includes('.') ? asSettingName(name) : name;
 }
 
 function pinsOf(kind: SessionPinKind, names: readonly string[]): readonly SessionPin[] {

@@ -47,7 +47,8 @@ export interface SessionSnapshot {
   readonly role: string;
   /**
    * Settings made in the session (pg_settings, source 'session'), as `current_setting` spells them. What came with the
-   * startup packet or from ALTER ROLE/DATABASE … SET is not here: it comes by itself on every new connection.
+   * startup packet or from ALTER ROLE/DATABASE … SET is not here: it comes by itself on every new connection. Names
+   * with a dot (of libraries) are in lower case.
    * Reals are known to the six digits that the server shows.
    */
   readonly settings: ReadonlyMap<string, string>;
@@ -133,7 +134,7 @@ export function isPristine(snapshot: SessionSnapshot, baseline: SessionSnapshot)
 export function settingValue(snapshot: SessionSnapshot, name: string): string | null | undefined {
   const value = snapshot.settings.get(name);
   if (value !== undefined || !name.includes('.')) return value;
-  return snapshot.customSettings.get(asSettingName(name));
+  return snapshot.customSettings.get(name);
 }
 
 /** A custom setting's name as this package spells it: the server folds ASCII letters, and only those. */
