@@ -101,7 +101,10 @@ describe('the answer to the check', () => {
       'tenant',
       'app',
       'tenant',
-      [['work_mem', '5MB']],
+      [
+        ['work_mem', '5MB'],
+        ['Lib.Level', '1'],
+      ],
       [['app.t', null]],
       ['b', 'a'],
       [['p', PREPARED.statement, '']],
