@@ -70,7 +70,11 @@ export type StateAfterLoss<Snapshot> =
       readonly kind: 'refuse';
       /** In words for the user. */
       readonly reason: string;
-      /** With true, `snapshot` was the state when the open transaction began, and only the transaction is in doubt. */
+      /**
+       * With true, `snapshot` was the state when the open transaction began, and only the transaction is in doubt: it
+       * may be restored if that transaction is then replayed or known to be rolled back with nothing left behind. If
+       * its COMMIT proves to have taken effect (R6), what it set was committed with it and nobody has read it: refuse.
+       */
       readonly sinceTransaction: boolean;
       readonly snapshot: Snapshot;
     };
