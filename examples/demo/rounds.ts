@@ -12,7 +12,7 @@ export interface RoundListener {
   say(text: string): void;
 }
 
-const CALM_MILLIS = 1_000;
+const CALM_MILLIS = 800;
 const JITTER_MILLIS = 600;
 /** With `--async`: how far behind the standbys are when the primary dies. */
 const LAG_MILLIS = 25;

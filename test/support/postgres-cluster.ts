@@ -40,6 +40,11 @@ const PAGE_BYTES = 8192n;
 /** Of an ordinary page of the WAL, and of the first page of a segment. */
 const PAGE_HEADER_BYTES = [24n, 40n];
 
+interface Position {
+  readonly node: PostgresNode;
+  readonly position: bigint;
+}
+
 /** A primary and its streaming standbys, all real servers on this machine. */
 export class PostgresCluster {
   /** In the order of their making; node1 is the first primary. */
@@ -115,12 +120,8 @@ export class PostgresCluster {
     const candidates = this.standbys.filter((node) => node.isRunning && !node.isFrozen);
     if (candidates.length === 0) throw new Error('no standby is left that could be promoted');
     const old = this.#primary;
-    await Promise.all(
-      candidates.map(async (node) => {
-        await this.#stopReceiving(node, old);
-      }),
-    );
-    const next = await mostAdvanced(candidates);
+    const positions = await Promise.all(candidates.map(async (node) => await this.#stopReceiving(node, old)));
+    const next = positions.reduce((best, one) => (one.position > best.position ? one : best)).node;
     const others = candidates.filter((node) => node !== next);
     if (this.#synchronous && others.length === 0) await this.#setSynchronousStandbys(next, false);
     await Promise.all(
@@ -222,12 +223,12 @@ export class PostgresCluster {
   }
 
   /**
-   * After this the standby's position stands still, so that two of them can be compared. If the primary is dead it is
+   * Gives the standby's position when it stands still, so that two of them can be compared. If the primary is dead it is
    * enough to wait until the end of its stream was noticed; if it lives on, its standbys turn away from it first.
    */
-  async #stopReceiving(standby: PostgresNode, primary: PostgresNode): Promise<void> {
+  async #stopReceiving(standby: PostgresNode, primary: PostgresNode): Promise<Position> {
     if (primary.isRunning) await standby.configure({ primary_conninfo: '' });
-    await standby.withClient(async (client) => {
+    return await standby.withClient(async (client) => {
       await waitFor(
         async () => {
           const { rowCount } = await client.query(
@@ -237,6 +238,10 @@ export class PostgresCluster {
         },
         { intervalMillis: 2, message: `${standby.name} to stop receiving` },
       );
+      const { rows } = await client.query<{ bytes: string }>(
+        `SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn)::text AS bytes`,
+      );
+      return { node: standby, position: BigInt(rows[0]!.bytes) };
     });
   }
 
@@ -286,16 +291,4 @@ export class PostgresCluster {
       );
     });
   }
-}
-
-async function mostAdvanced(standbys: readonly PostgresNode[]): Promise<PostgresNode> {
-  const positions = await Promise.all(
-    standbys.map(async (node) => {
-      const { rows } = await node.query<{ position: string }>(
-        `SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0'::pg_lsn)::text AS position`,
-      );
-      return { node, position: BigInt(rows[0]!.position) };
-    }),
-  );
-  return positions.reduce((best, one) => (one.position > best.position ? one : best)).node;
 }

@@ -1,6 +1,4 @@
-import type { ChildProcess } from 'node:child_process';
-import { spawn } from 'node:child_process';
-import { chownSync, closeSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, readFileSync, rmSync } from 'node:fs';
 import { rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -10,18 +8,11 @@ import type { PostgresBinaries } from './postgres-binaries.ts';
 import { postgresBinaries } from './postgres-binaries.ts';
 import { APPLICATION, postgresTemplate, SUPERUSER } from './postgres-template.ts';
 import { makeScratchDirectory } from './scratch.ts';
+import { ServerProcess } from './server-process.ts';
 import type { ProcessSignal } from './server-processes.ts';
-import {
-  childrenOf,
-  hasDeathSignal,
-  isProcessAlive,
-  removeSharedMemory,
-  signalProcess,
-  worksIn,
-} from './server-processes.ts';
 import type { ServerSettings } from './server-settings.ts';
 import { defaultSettings, formatSettings, HOST_BASED_AUTHENTICATION } from './server-settings.ts';
-import { mustRunAsServerUser, serverEnvironment, serverUser } from './server-user.ts';
+import { mustRunAsServerUser, serverUser } from './server-user.ts';
 import { waitFor } from './wait-for.ts';
 
 export interface PostgresNodeOptions {
@@ -64,11 +55,8 @@ export class PostgresNode {
   readonly directory: string;
   readonly #binaries: PostgresBinaries;
   readonly #settings: Record<string, string | number | boolean>;
-  #process: ChildProcess | undefined;
-  #frozen: number[] = [];
-  #frozenWalSenders: number[] = [];
-  #orphans: number[] = [];
-  #freedSharedMemory: string | undefined;
+  readonly #process: ServerProcess;
+  #writing: Promise<void> = Promise.resolve();
 
   private constructor(options: PostgresNodeOptions, binaries: PostgresBinaries, port: number) {
     this.name = options.name ?? 'node1';
@@ -77,6 +65,7 @@ export class PostgresNode {
     this.port = port;
     this.directory = makeScratchDirectory();
     this.#binaries = binaries;
+    this.#process = new ServerProcess(this.dataDirectory);
     this.#settings = {
       ...defaultSettings(options.durable ?? false),
       port,
@@ -94,7 +83,7 @@ export class PostgresNode {
     try {
       await mustRunAsServerUser('cp', ['-Rp', template, node.dataDirectory]);
       await setSystemIdentifier(node.dataDirectory, node.systemIdentifier);
-      await node.#writeConfiguration();
+      await node.writeConfiguration();
     } catch (error) {
       await node.destroy();
       throw error;
@@ -121,21 +110,21 @@ export class PostgresNode {
 
   /** True while the postmaster lives, frozen or not. */
   get isRunning(): boolean {
-    return this.#process !== undefined;
+    return this.#process.isRunning;
   }
 
   get isFrozen(): boolean {
-    return this.#frozen.length > 0;
+    return this.#process.isFrozen;
   }
 
   /** Process id of the postmaster. */
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#process.pid;
   }
 
   /** Backends that still work although their postmaster was killed. */
   get orphans(): readonly number[] {
-    return this.#orphans.filter((pid) => worksIn(pid, this.dataDirectory));
+    return this.#process.orphans;
   }
 
   /** For `new pg.Client(…)` as the ordinary role of the application. */
@@ -183,45 +172,19 @@ export class PostgresNode {
    * A standby is a node for which `followAsStandby` was called.
    */
   async start({ wait = true }: { wait?: boolean } = {}): Promise<void> {
-    if (this.#process !== undefined) throw new Error(`${this.name} runs already`);
-    const postgres = join(this.#binaries.binDirectory, 'postgres');
-    const command = [postgres, '-D', this.dataDirectory];
-    if (hasDeathSignal()) command.unshift('setpriv', '--pdeathsig=INT', '--');
-    const log = openSync(this.logPath, 'a', 0o644);
-    // Detached: a Ctrl-C in the terminal must not reach the servers before their owner has had its say.
-    const child = spawn(command[0]!, command.slice(1), {
-      ...serverUser(),
-      cwd: '/',
-      env: serverEnvironment,
-      detached: true,
-      stdio: ['ignore', log, log],
-    });
-    closeSync(log);
-    this.#process = child;
-    child.on('error', () => {
-      if (this.#process === child) this.#process = undefined;
-    });
-    child.on('exit', () => {
-      if (this.#process === child) this.#process = undefined;
-    });
-    child.unref();
+    if (this.pid !== undefined) throw new Error(`${this.name} runs already`);
+    this.#process.start(join(this.#binaries.binDirectory, 'postgres'), this.logPath);
     if (!wait) return;
-    await waitFor(() => this.isReady || this.#process !== child, {
-      timeoutMillis: START_TIMEOUT_MILLIS,
-      message: `${this.name} to start`,
-    }).catch((error: unknown) => {
+    const what = { timeoutMillis: START_TIMEOUT_MILLIS, message: `${this.name} to start` };
+    await waitFor(() => this.isReady || !this.isRunning, what).catch((error: unknown) => {
       throw this.#explain(`${this.name} did not start`, error);
     });
-    if (this.#process !== child) throw this.#explain(`${this.name} ended while it started`);
+    if (!this.isRunning) throw this.#explain(`${this.name} ended while it started`);
   }
 
-  /**
-   * What the server itself says in postmaster.pid. To connect until it works is not enough: an orphan of an earlier
-   * life, or somebody else's server, may answer on the port.
-   */
+  /** True when the server accepts connections, by its own account. */
   get isReady(): boolean {
-    const lines = this.#postmasterFile();
-    return Number(lines[0]) === this.pid && ['ready', 'standby'].includes(lines[7]?.trim() ?? '');
+    return this.#process.isReady;
   }
 
   /** Ends the server and waits until it has ended. */
@@ -236,7 +199,7 @@ export class PostgresNode {
 
   /** Tells the server to end, and does not wait; a smart stop may take for ever. */
   beginStop(mode: StopMode): void {
-    if (this.pid !== undefined) signalProcess(this.pid, STOP_SIGNALS[mode]);
+    this.#process.signal(STOP_SIGNALS[mode]);
   }
 
   async waitForExit(timeoutMillis = 30_000): Promise<void> {
@@ -249,54 +212,30 @@ export class PostgresNode {
 
   /** As if the machine lost its power: every process is killed at once, none has a last word. */
   async kill(): Promise<void> {
-    if (this.pid !== undefined) {
-      const children = this.#killAll(this.pid);
-      await waitFor(() => !this.isRunning && !children.some(isProcessAlive), { intervalMillis: 1 });
-    }
-    await this.killOrphans();
+    await this.#process.kill();
   }
 
   /** The backends live on without their postmaster: idle ones end at once, one that computes goes on and may commit. */
   async killPostmasterOnly(): Promise<void> {
-    const pid = this.pid;
-    if (pid === undefined) return;
-    // Stopped first, so that it starts no child that would be missing in the list.
-    signalProcess(pid, 'SIGSTOP');
-    this.#orphans = childrenOf(pid);
-    signalProcess(pid, 'SIGKILL');
-    await waitFor(() => !this.isRunning, { intervalMillis: 1 });
+    await this.#process.killPostmasterOnly();
   }
 
   async killOrphans(): Promise<void> {
-    const orphans = this.orphans;
-    for (const pid of orphans) signalProcess(pid, 'SIGKILL');
-    await waitFor(() => !orphans.some(isProcessAlive), { intervalMillis: 1 });
-    this.#orphans = [];
-    if (!this.isRunning) this.#freeSharedMemory();
+    await this.#process.killOrphans();
   }
 
   /** Kills one backend, after which the server throws out all sessions and recovers by itself. */
   killBackend(pid: number): void {
-    if (this.pid === undefined || !childrenOf(this.pid).includes(pid)) {
-      throw new Error(`${pid} is no process of ${this.name}`);
-    }
-    signalProcess(pid, 'SIGKILL');
+    this.#process.killBackend(pid);
   }
 
   /** Stops all processes without ending them: connections stay open and say nothing any more. */
   freeze(): void {
-    if (this.pid === undefined || this.isFrozen) return;
-    signalProcess(this.pid, 'SIGSTOP');
-    const children = childrenOf(this.pid);
-    for (const pid of children) signalProcess(pid, 'SIGSTOP');
-    this.#frozen = [this.pid, ...children];
+    this.#process.freeze();
   }
 
   thaw(): void {
-    this.thawWalSender();
-    // The postmaster last, so that it finds its children at work.
-    for (const pid of this.#frozen.reverse()) signalProcess(pid, 'SIGCONT');
-    this.#frozen = [];
+    this.#process.thaw();
   }
 
   /** Replication stops, the server goes on: what commits now (asynchronously) no standby will have. */
@@ -305,17 +244,11 @@ export class PostgresNode {
       'SELECT pid FROM pg_stat_replication WHERE $1::text IS NULL OR application_name = $1',
       [standby?.name],
     );
-    for (const { pid } of rows) {
-      signalProcess(pid, 'SIGSTOP');
-      this.#frozenWalSenders.push(pid);
-    }
+    this.#process.freezeBackends(rows.map(({ pid }) => pid));
   }
 
   thawWalSender(): void {
-    for (const pid of this.#frozenWalSenders) {
-      if (worksIn(pid, this.dataDirectory)) signalProcess(pid, 'SIGCONT');
-    }
-    this.#frozenWalSenders = [];
+    this.#process.thawBackends();
   }
 
   /** Makes a standby the primary, and waits until it takes writes. pg_promote() itself looks only each 100 ms. */
@@ -333,18 +266,18 @@ export class PostgresNode {
       );
     });
     delete this.#settings['primary_conninfo'];
-    await this.#writeConfiguration();
+    await this.writeConfiguration();
   }
 
   /** Changes settings in the file, and has a running server read it again. */
   async configure(settings: ServerSettings): Promise<void> {
     Object.assign(this.#settings, settings);
-    await this.#writeConfiguration();
+    await this.writeConfiguration();
     this.reload();
   }
 
   reload(): void {
-    if (this.pid !== undefined) signalProcess(this.pid, 'SIGHUP');
+    this.#process.signal('SIGHUP');
   }
 
   /** Makes the node a standby of `primary`, from its next start or, if it is a running standby, at once. */
@@ -383,9 +316,17 @@ export class PostgresNode {
     await rm(this.dataDirectory, { recursive: true, force: true });
   }
 
-  /** Writes the settings and pg_hba.conf into a data directory that was copied from elsewhere. */
+  /** Writes the settings and pg_hba.conf, also into a data directory that was copied from elsewhere. */
   async writeConfiguration(): Promise<void> {
-    await this.#writeConfiguration();
+    // One after the other: two at once would rename each other's files.
+    this.#writing = this.#writing
+      .catch(() => undefined)
+      .then(async () => {
+        await this.writeDataFile(SETTINGS_FILE, formatSettings(this.#settings));
+        await this.writeDataFile('postgresql.conf', `include '${SETTINGS_FILE}'\n`);
+        await this.writeDataFile('pg_hba.conf', HOST_BASED_AUTHENTICATION);
+      });
+    await this.#writing;
   }
 
   /** Ends the server in whatever state it is, and removes all its files. */
@@ -404,47 +345,12 @@ export class PostgresNode {
 
   /** As `destroy`, without waiting for anything: the last act of a process. @internal */
   destroyNow(): void {
-    if (this.pid !== undefined) this.#killAll(this.pid);
-    for (const pid of this.orphans) signalProcess(pid, 'SIGKILL');
-    this.#freeSharedMemory();
+    this.#process.killNow();
     try {
       rmSync(this.directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 10 });
     } catch {
       // The next process that uses the harness sweeps it up.
     }
-  }
-
-  #killAll(postmaster: number): number[] {
-    signalProcess(postmaster, 'SIGSTOP');
-    const children = childrenOf(postmaster);
-    for (const pid of children) signalProcess(pid, 'SIGKILL');
-    signalProcess(postmaster, 'SIGKILL');
-    this.#frozen = [];
-    this.#frozenWalSenders = [];
-    return children;
-  }
-
-  #postmasterFile(): string[] {
-    try {
-      return readFileSync(join(this.dataDirectory, 'postmaster.pid'), 'utf8').split('\n');
-    } catch {
-      return [];
-    }
-  }
-
-  /** A server that was killed leaves its postmaster.pid; line 7 has the key and the identifier of its segment. */
-  #freeSharedMemory(): void {
-    const id = this.#postmasterFile()[6]?.trim().split(/\s+/)[1];
-    // Never twice: the identifier may belong to another server by now.
-    if (id === undefined || id === this.#freedSharedMemory) return;
-    removeSharedMemory(id);
-    this.#freedSharedMemory = id;
-  }
-
-  async #writeConfiguration(): Promise<void> {
-    await this.writeDataFile(SETTINGS_FILE, formatSettings(this.#settings));
-    await this.writeDataFile('postgresql.conf', `include '${SETTINGS_FILE}'\n`);
-    await this.writeDataFile('pg_hba.conf', HOST_BASED_AUTHENTICATION);
   }
 
   #explain(what: string, cause?: unknown): Error {
