@@ -5,9 +5,10 @@ export class DriverEvents {
   #replays = 0;
   #commitsResolved = 0;
 
-  constructor(events: FailoverEvents) {
+  /** A pool with `failover: false` has no events. */
+  constructor(events: FailoverEvents | null) {
     events
-      .on('replaySucceeded', () => {
+      ?.on('replaySucceeded', () => {
         this.#replays += 1;
       })
       .on('commitResolved', () => {
