@@ -4,12 +4,15 @@ import { BackendType, endsConnection, readErrorFields, readParameter, readRow, t
 import { statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
 
-/** Takes the answer to one unit, message by message. Return true to hand the message to the application. */
+/**
+ * Takes the answer to one unit, message by message. It returns true to hand the message to the application, false to
+ * swallow it, and bytes to hand these on in its place.
+ */
 export interface Responder {
   /** `start` is the type byte, `end` behind the last byte of the message. Never called for ReadyForQuery. */
-  message(type: number, bytes: Buffer, start: number, end: number): boolean;
+  message(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer;
   /** ReadyForQuery: the answer is complete. */
-  ready(status: number): boolean;
+  ready(status: number): boolean | Buffer;
   /** The connection was lost before ReadyForQuery. */
   abandoned(error: Error): void;
 }
@@ -206,8 +209,10 @@ export class ServerConnection implements SqlRunner {
       const end = at + 1 + readLength(chunk, at + 1);
       if (end > length) break;
       const type = chunk[at]!;
-      if (!this.#route(type, chunk, at, end)) {
+      const routed = this.#route(type, chunk, at, end);
+      if (routed !== true) {
         if (at > runStart) runs.push(chunk.subarray(runStart, at));
+        if (routed !== false) runs.push(routed);
         runStart = end;
       }
       at = end;
@@ -227,7 +232,7 @@ export class ServerConnection implements SqlRunner {
     }
   }
 
-  #route(type: number, bytes: Buffer, start: number, end: number): boolean {
+  #route(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
     switch (type) {
       case BackendType.ReadyForQuery: {
         const responder = this.#responders.shift();

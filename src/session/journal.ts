@@ -9,9 +9,9 @@ export const FAILED = 0x45; // 'E'
  * One unit of the application's conversation: everything up to a Sync, or one Query message. The journal of the open
  * transaction is a series of units with the digests of their answers.
  *
- * `Text` is what the engine knows of the unit's SQL; the journal never looks into it.
+ * An engine adds what it knows of the unit's SQL; the journal never looks into that.
  */
-export interface Unit<Text> {
+export interface Unit {
   /** Absolute range in the arena; `end` grows while the unit is still being written. */
   readonly start: number;
   end: number;
@@ -19,9 +19,8 @@ export interface Unit<Text> {
   closed: boolean;
   /** Up to where its bytes were written to the socket of the current connection; `start` if nothing was. */
   writtenTo: number;
-  texts: Text[];
-  /** Named statements whose Parse lies in this unit, and those that it uses. */
-  names: readonly string[];
+  /** Its bytes are gone (a cap was passed): it can't be sent again. */
+  dropped: boolean;
   /** Place in the process-wide order of sends and acknowledgements of this cluster; 0 while not yet (B). */
   sentSequence: number;
   acknowledgedSequence: number;
@@ -29,8 +28,8 @@ export interface Unit<Text> {
   digest: UnitDigest | null;
   /** A COMMIT or PREPARE TRANSACTION tag came in its answer (A1). */
   committed: boolean;
-  /** Its only Execute or its only statement has completed on the wire. */
-  completed: boolean;
+  /** CommandCompletes that came in its answer. */
+  completions: number;
   /** An ErrorResponse came in its answer; SQLSTATE. */
   error: string | null;
   /** The application has given up on it (R15). */
@@ -46,9 +45,9 @@ export interface JournalLimits {
  * The journal of the open transaction, and the transaction status as the server tells it: ReadyForQuery's status byte
  * *and* the command tags (design.md section 1, review A1).
  */
-export class Journal<Text> {
+export class Journal<U extends Unit> {
   readonly #limits: JournalLimits;
-  #units: Unit<Text>[] = [];
+  #units: U[] = [];
   #status: number = IDLE;
   #unreplayable: string | null = null;
   #chained: 'no' | 'awaiting-begin' = 'no';
@@ -67,7 +66,7 @@ export class Journal<Text> {
   }
 
   /** Completed units of the open transaction, in order. */
-  get units(): readonly Unit<Text>[] {
+  get units(): readonly U[] {
     return this.#units;
   }
 
@@ -83,7 +82,7 @@ export class Journal<Text> {
 
   /** First position in the arena that the journal still needs. */
   keepFrom(otherwise: number): number {
-    const first = this.#units[0];
+    const first = this.#units.find((unit) => unit.end > unit.start);
     return first === undefined ? otherwise : first.start;
   }
 
@@ -93,7 +92,7 @@ export class Journal<Text> {
    * @param chains the unit is a lone COMMIT AND CHAIN: the new transaction has no BEGIN of its own
    * @returns true if a transaction of the application ended with it
    */
-  complete(unit: Unit<Text>, digest: UnitDigest, chains: boolean): boolean {
+  complete(unit: U, digest: UnitDigest, chains: boolean): boolean {
     const before = this.#status;
     unit.digest = digest;
     this.#status = digest.status;
@@ -119,7 +118,7 @@ export class Journal<Text> {
   }
 
   /** Puts in the BEGIN of a chained transaction, made from what the server says of the transaction (A1). */
-  beginChained(begin: Unit<Text>): void {
+  beginChained(begin: U): void {
     this.#chained = 'no';
     this.#units.unshift(begin);
   }

@@ -30,7 +30,8 @@ export type SessionState =
 export type SessionEvent =
   | { readonly kind: 'connected'; readonly epoch: Epoch }
   | { readonly kind: 'lost'; readonly epoch: Epoch; readonly plan: LossPlan }
-  | { readonly kind: 'reconnected'; readonly epoch: Epoch }
+  /** `plan`: made anew with what the new connection told about the statements; null to keep the old one. */
+  | { readonly kind: 'reconnected'; readonly epoch: Epoch; readonly plan: LossPlan | null }
   | { readonly kind: 'resolved'; readonly epoch: Epoch; readonly outcome: CommitOutcome }
   | { readonly kind: 'replayed'; readonly epoch: Epoch }
   /** The replay gave other results (R5), or can't be made (R7). */
@@ -149,7 +150,7 @@ function onReconnected(
 ): Transition {
   if (isLate(state, event.epoch)) return go(state);
   if (state.kind !== 'reconnecting') return illegal(state, event);
-  return proceed(state.plan, event.epoch, state.doom);
+  return proceed(event.plan ?? state.plan, event.epoch, state.doom);
 }
 
 /** Goes into the phase that the plan asks for next. */

@@ -1,0 +1,210 @@
+import { FailoverFailedError } from '../errors.ts';
+import type { FailoverEventMap, FailoverEvents, FailoverSnapshot } from '../events.ts';
+import { hostKey } from '../topology/host-address.ts';
+import type { TopologyProvider, TopologyView } from '../topology/topology-provider.ts';
+import { NOTHING_KNOWN, learn, type ClusterKnowledge } from './cluster-knowledge.ts';
+import { Failover, type FailoverPort, type Ticket } from './failover.ts';
+import type { ReachableHost } from './host-observation.ts';
+import type { Member, ServerIdentity } from './member.ts';
+import { Semaphore } from './semaphore.ts';
+
+export interface CoordinatorOptions {
+  readonly retryMinMillis: number;
+  readonly retryMaxMillis: number;
+  readonly barrierTimeoutMillis: number;
+  readonly drainConcurrency: number;
+  readonly maxWaitingSessions: number;
+  readonly maxProcessJournalBytes: number;
+}
+
+/**
+ * What all sessions of one cluster in this process share: what is known of the hosts, the one failover that is going
+ * on, the order of sends and acknowledgements, and the counters.
+ */
+export class Coordinator {
+  readonly #provider: TopologyProvider;
+  readonly #options: CoordinatorOptions;
+  readonly #members = new Set<Member>();
+  /** How many sessions report to each emitter. */
+  readonly #emitters = new Map<FailoverEvents, number>();
+  readonly #dials: Semaphore;
+  #knowledge: ClusterKnowledge = NOTHING_KNOWN;
+  #failover: Failover | null = null;
+  #sequence = 0;
+  #failovers = 0;
+  #failoversFailed = 0;
+  #journalBytes = 0;
+  #lastFailed = false;
+  readonly counters = { replays: 0, replaysDiverged: 0, commitsResolved: 0, commitsUnknown: 0 };
+
+  constructor(provider: TopologyProvider, options: CoordinatorOptions) {
+    this.#provider = provider;
+    this.#options = options;
+    this.#dials = new Semaphore(options.drainConcurrency);
+  }
+
+  get knowledge(): ClusterKnowledge {
+    return this.#knowledge;
+  }
+
+  /** True while a failover is going on: new connections wait for it instead of failing. */
+  get isFailingOver(): boolean {
+    return this.#failover !== null;
+  }
+
+  discover(signal: AbortSignal): Promise<TopologyView> {
+    return this.#provider.discover(signal);
+  }
+
+  /** Why the failover that is going on has not found a primary yet. */
+  get lastFailoverReason(): string {
+    return this.#failover?.lastReason ?? 'no server was found';
+  }
+
+  /** Next number in the process-wide order of sends and acknowledgements (B). */
+  nextSequence(): number {
+    return ++this.#sequence;
+  }
+
+  /** Bounds how many connections are being opened at once. */
+  dial<Result>(work: () => Promise<Result>, signal: AbortSignal): Promise<Result> {
+    return this.#dials.run(work, signal);
+  }
+
+  add(member: Member): void {
+    if (this.#members.has(member)) return;
+    this.#members.add(member);
+    this.#emitters.set(member.events, (this.#emitters.get(member.events) ?? 0) + 1);
+  }
+
+  remove(member: Member): void {
+    if (!this.#members.delete(member)) return;
+    const left = (this.#emitters.get(member.events) ?? 1) - 1;
+    if (left === 0) this.#emitters.delete(member.events);
+    else this.#emitters.set(member.events, left);
+  }
+
+  /** A session works on this host now. */
+  connected(host: ReachableHost): void {
+    const before = this.#knowledge.primary;
+    this.#knowledge = learn(this.#knowledge, host);
+    const after = this.#knowledge.primary;
+    if (after !== null && before !== null && hostKey(before.address) !== hostKey(after.address)) {
+      this.publish('hostChanged', {
+        from: hostKey(before.address),
+        to: hostKey(after.address),
+        timeline: this.#knowledge.highestTimeline,
+      });
+    }
+  }
+
+  /** Reserves journal memory of the process; false if it would pass `maxProcessJournalBytes`. */
+  reserveJournal(bytes: number): boolean {
+    if (bytes > 0 && this.#journalBytes + bytes > this.#options.maxProcessJournalBytes) return false;
+    this.#journalBytes += bytes;
+    return true;
+  }
+
+  /**
+   * A session has lost its server: it joins the failover that is going on, or begins one.
+   *
+   * @throws FailoverFailedError if the waiting room is full
+   */
+  join(member: Member, lost: ServerIdentity, cause: string | null): Ticket {
+    const waiting = this.#failover?.waiting ?? 0;
+    if (waiting >= this.#options.maxWaitingSessions) {
+      this.publish('limitReached', {
+        session: member.id,
+        limit: 'failover.maxWaitingSessions',
+        value: this.#options.maxWaitingSessions,
+        consequence: 'the session is given up instead of waiting for the failover',
+      });
+      throw new FailoverFailedError(
+        `${waiting} sessions already wait for the failover (failover.maxWaitingSessions is ${this.#options.maxWaitingSessions})`,
+      );
+    }
+    let failover = this.#failover;
+    if (failover === null) {
+      failover = new Failover(++this.#failovers, lost, this.#port(), performance.now());
+      this.#failover = failover;
+      this.#lastFailed = false;
+      this.publish('failoverStarted', { id: failover.id, host: hostKey(lost.address), cause });
+    } else if (failover.host === hostKey(lost.address)) {
+      failover.searchAgain(); // The chosen one is lost as well.
+    }
+    member.events.publish('waiting', { session: member.id, host: hostKey(lost.address) });
+    return this.#withOutcome(failover.join(member));
+  }
+
+  publish<Name extends keyof FailoverEventMap>(name: Name, event: Parameters<FailoverEventMap[Name]>[0]): void {
+    for (const emitter of this.#emitters.keys()) emitter.publish(name, event);
+  }
+
+  snapshot(): FailoverSnapshot {
+    const primary = this.#knowledge.primary;
+    return {
+      primary: primary === null ? null : hostKey(primary.address),
+      timeline: this.#knowledge.highestTimeline,
+      sessions: this.#members.size,
+      waitingSessions: this.#failover?.waiting ?? 0,
+      failovers: this.#failovers,
+      failoversFailed: this.#failoversFailed,
+      journalBytes: this.#journalBytes,
+      ...this.counters,
+    };
+  }
+
+  #withOutcome(ticket: Ticket): Ticket {
+    return {
+      ...ticket,
+      leave: (outcome) => {
+        if (outcome === 'failed') this.#lastFailed = true;
+        ticket.leave(outcome);
+      },
+    };
+  }
+
+  #port(): FailoverPort {
+    const coordinator = this;
+    return {
+      get knowledge() {
+        return coordinator.#knowledge;
+      },
+      retryMinMillis: this.#options.retryMinMillis,
+      retryMaxMillis: this.#options.retryMaxMillis,
+      barrierTimeoutMillis: this.#options.barrierTimeoutMillis,
+      drainConcurrency: this.#options.drainConcurrency,
+      discover: (signal) => this.discover(signal),
+      selected: (host) => {
+        this.connected(host);
+        this.#cutWhere((server) => server.incarnation !== host.incarnation);
+      },
+      hostLost: (server) => {
+        const key = hostKey(server.address);
+        this.#cutWhere((one) => hostKey(one.address) === key && one.incarnation === server.incarnation);
+      },
+      ended: (failover) => {
+        this.#ended(failover);
+      },
+    };
+  }
+
+  #cutWhere(isLost: (server: ServerIdentity) => boolean): void {
+    for (const member of [...this.#members]) {
+      const server = member.server;
+      if (member.followsPrimary && server !== null && isLost(server)) member.cut();
+    }
+  }
+
+  #ended(failover: Failover): void {
+    if (this.#failover === failover) this.#failover = null;
+    const durationMillis = performance.now() - failover.startedAt;
+    const host = failover.host;
+    if (host === null || this.#lastFailed) {
+      this.#failoversFailed++;
+      this.publish('failoverFailed', { id: failover.id, durationMillis, reason: failover.lastReason });
+    } else {
+      this.publish('failoverSucceeded', { id: failover.id, durationMillis, host, sessions: failover.joined });
+    }
+  }
+}

@@ -1,0 +1,318 @@
+import pRetry from 'p-retry';
+import { FailoverFailedError } from '../errors.ts';
+import { hostKey } from '../topology/host-address.ts';
+import type { TopologyView } from '../topology/topology-provider.ts';
+import type { ClusterKnowledge } from './cluster-knowledge.ts';
+import type { HostObservation, ReachableHost } from './host-observation.ts';
+import type { Member, ServerIdentity } from './member.ts';
+import { ReplayOrder, type OrderedReplay } from './replay-order.ts';
+import { selectPrimary } from './select-host.ts';
+
+/** What one failover needs of its cluster. */
+export interface FailoverPort {
+  readonly knowledge: ClusterKnowledge;
+  readonly retryMinMillis: number;
+  readonly retryMaxMillis: number;
+  readonly barrierTimeoutMillis: number;
+  readonly drainConcurrency: number;
+  discover(signal: AbortSignal): Promise<TopologyView>;
+  /** A primary was chosen. Cuts every session that is still on another server of the cluster (R12). */
+  selected(host: ReachableHost): void;
+  /** The server is gone: cuts its sessions (R12). */
+  hostLost(server: ServerIdentity): void;
+  ended(failover: Failover): void;
+}
+
+/** Stages of a session in a failover; each begins when the one before is done. */
+const STAGE = { searching: 0, resolving: 1, replaying: 2, ready: 3 } as const;
+type Stage = (typeof STAGE)[keyof typeof STAGE];
+
+/** The others may still be dialling when the first eligible host has answered: how long to wait for a rival. */
+const RIVAL_GRACE_MILLIS = 50;
+
+/** One session's part in a failover. */
+export interface Ticket {
+  readonly failoverId: number;
+  readonly order: OrderedReplay;
+  /** Phase 0: the host to go to. Shared by all sessions; rejects when `signal` aborts. */
+  primary(signal: AbortSignal): Promise<ReachableHost>;
+  /** The host that `primary` gave did not take this session: look again. */
+  refused(host: ReachableHost): void;
+  /** Phase 1 is over for this session; waits for the others, bounded. */
+  resolved(signal: AbortSignal): Promise<void>;
+  /** Phase 2 is over for this session; waits for the others, bounded, and for its turn in the drain. */
+  replayed(signal: AbortSignal): Promise<void>;
+  leave(outcome: 'ready' | 'failed'): void;
+}
+
+interface Entry {
+  readonly member: Member;
+  stage: Stage;
+}
+
+/**
+ * One failover of one cluster in this process: single flight, with the phases and barriers of design.md section 1.
+ *
+ * The barriers have a short deadline of their own, so that one slow replay never holds everybody: whoever is late
+ * leaves the count and goes on alone.
+ */
+export class Failover {
+  readonly id: number;
+  readonly lost: ServerIdentity;
+  readonly startedAt: number;
+  readonly #port: FailoverPort;
+  readonly #order = new ReplayOrder();
+  readonly #entries = new Set<Entry>();
+  readonly #abort = new AbortController();
+  #search: Promise<ReachableHost> | null = null;
+  #rotation = 0;
+  #waiters: { readonly stage: Stage; readonly open: () => void }[] = [];
+  #released = 0;
+  #joined = 0;
+  #lastReason = 'no host was asked yet';
+  #lastHost: string | null = null;
+  #ended = false;
+
+  constructor(id: number, lost: ServerIdentity, port: FailoverPort, now: number) {
+    this.id = id;
+    this.lost = lost;
+    this.startedAt = now;
+    this.#port = port;
+  }
+
+  /** Sessions that wait or replay now. */
+  get waiting(): number {
+    return this.#entries.size;
+  }
+
+  /** Sessions that ever took part. */
+  get joined(): number {
+    return this.#joined;
+  }
+
+  /** Why the last look at the hosts did not find a primary. */
+  get lastReason(): string {
+    return this.#lastReason;
+  }
+
+  /** Host chosen last. */
+  get host(): string | null {
+    return this.#lastHost;
+  }
+
+  join(member: Member): Ticket {
+    const entry: Entry = { member, stage: STAGE.searching };
+    this.#entries.add(entry);
+    this.#joined++;
+    const order = this.#order.enter(member.journal);
+    let left = false;
+    return {
+      failoverId: this.id,
+      order,
+      primary: (signal) => abortable(this.#primary(), signal),
+      refused: () => {
+        this.#search = null;
+      },
+      resolved: (signal) => {
+        entry.stage = STAGE.replaying;
+        return this.#barrier(STAGE.replaying, signal);
+      },
+      replayed: async (signal) => {
+        entry.stage = STAGE.ready;
+        order.leave();
+        await this.#barrier(STAGE.ready, signal);
+        await this.#drain();
+      },
+      leave: () => {
+        if (left) return;
+        left = true;
+        order.leave();
+        this.#entries.delete(entry);
+        this.#openBarriers();
+        this.#endIfEmpty();
+      },
+    };
+  }
+
+  /** The chosen primary is lost again: the next ask begins a new search. */
+  searchAgain(): void {
+    this.#search = null;
+  }
+
+  #endIfEmpty(): void {
+    if (this.#entries.size > 0 || this.#ended) return;
+    this.#ended = true;
+    this.#abort.abort(new Error('nobody waits any more'));
+    this.#port.ended(this);
+  }
+
+  #primary(): Promise<ReachableHost> {
+    if (this.#search === null) {
+      const search = this.#find();
+      search.catch(() => {
+        if (this.#search === search) this.#search = null;
+      });
+      this.#search = search;
+    }
+    return this.#search;
+  }
+
+  #find(): Promise<ReachableHost> {
+    return pRetry(() => this.#round(), {
+      retries: Number.POSITIVE_INFINITY,
+      factor: 2,
+      minTimeout: this.#port.retryMinMillis,
+      maxTimeout: this.#port.retryMaxMillis,
+      randomize: false,
+      signal: this.#abort.signal,
+      // Each session has its own deadline; the search itself ends when nobody waits any more.
+      shouldRetry: ({ error }) => error instanceof NotYet,
+    });
+  }
+
+  /** Asks every host once and decides. */
+  async #round(): Promise<ReachableHost> {
+    const signal = this.#abort.signal;
+    const member = this.#scout();
+    if (member === null) throw new NotYet('nobody waits any more');
+    const view = await this.#port.discover(signal);
+    const observations = await this.#observeAll(member, view, signal);
+    this.#judgeLostHost(observations);
+    const selection = selectPrimary(observations, this.#port.knowledge, { suggested: view.primary });
+    if (selection.kind !== 'selected') {
+      if (observations.some((seen) => seen.kind === 'rejected')) this.#rotation++; // Maybe only this one is refused.
+      this.#lastReason = describe(selection.kind, observations);
+      throw new NotYet(this.#lastReason);
+    }
+    this.#lastHost = hostKey(selection.observation.address);
+    this.#port.selected(selection.observation);
+    return selection.observation;
+  }
+
+  /**
+   * Asks all hosts side by side. Once one that could be chosen has answered, the silent ones get only a short grace:
+   * a rival that answers later than that would have been as unreachable to everybody else.
+   */
+  async #observeAll(member: Member, view: TopologyView, signal: AbortSignal): Promise<HostObservation[]> {
+    const results: (HostObservation | null)[] = view.hosts.map(() => null);
+    let pending = view.hosts.length;
+    await new Promise<void>((resolve) => {
+      if (pending === 0) {
+        resolve();
+        return;
+      }
+      let grace: NodeJS.Timeout | undefined;
+      const done = (): void => {
+        clearTimeout(grace);
+        resolve();
+      };
+      view.hosts.forEach((address, index) => {
+        void member.observe(address, signal).then((seen) => {
+          results[index] = seen;
+          pending--;
+          if (pending === 0) done();
+          else if (seen.kind === 'reachable' && seen.writable) grace ??= setTimeout(done, RIVAL_GRACE_MILLIS);
+        });
+      });
+    });
+    return results.map((seen, index) => seen ?? { kind: 'unreachable', address: view.hosts[index]!, reason: 'no answer yet' });
+  }
+
+  /** R14: only an agreeing probe ends a host. Then all its sessions are cut at once (R12). */
+  #judgeLostHost(observations: readonly HostObservation[]): void {
+    const key = hostKey(this.lost.address);
+    const seen = observations.find((one) => hostKey(one.address) === key);
+    if (seen === undefined) return;
+    const isGone =
+      seen.kind === 'refused' ||
+      (seen.kind === 'reachable' && (seen.inRecovery || seen.incarnation !== this.lost.incarnation));
+    if (isGone) this.#port.hostLost(this.lost);
+  }
+
+  #scout(): Member | null {
+    const entries = [...this.#entries];
+    return entries.length === 0 ? null : entries[this.#rotation % entries.length]!.member;
+  }
+
+  /** Waits until every session that takes part has come as far as `stage`; at most the barrier's own deadline. */
+  #barrier(stage: Stage, signal: AbortSignal): Promise<void> {
+    this.#openBarriers();
+    if (this.#allReached(stage)) return Promise.resolve();
+    const opened = new Promise<void>((resolve) => {
+      const timer = setTimeout(open, this.#port.barrierTimeoutMillis);
+      function open(): void {
+        clearTimeout(timer);
+        resolve();
+      }
+      this.#waiters.push({ stage, open });
+    });
+    return abortable(opened, signal);
+  }
+
+  #allReached(stage: Stage): boolean {
+    for (const entry of this.#entries) if (entry.stage < stage) return false;
+    return true;
+  }
+
+  #openBarriers(): void {
+    const waiting = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiting) {
+      if (this.#allReached(waiter.stage)) waiter.open();
+      else this.#waiters.push(waiter);
+    }
+  }
+
+  /** Lets sessions go in groups, so that the new primary is not run over by all of them in one moment. */
+  async #drain(): Promise<void> {
+    const group = Math.floor(this.#released++ / this.#port.drainConcurrency);
+    for (let i = 0; i < group; i++) await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+/** No primary yet: ask again. */
+class NotYet extends Error {}
+
+function describe(kind: string, observations: readonly HostObservation[]): string {
+  const hosts = observations.map((seen) => `${hostKey(seen.address)} ${explain(seen)}`).join(', ');
+  return `${kind === 'ambiguous' ? 'more than one host could be the primary' : 'no host can be the primary'}: ${hosts}`;
+}
+
+function explain(seen: HostObservation): string {
+  switch (seen.kind) {
+    case 'reachable':
+      return `is ${seen.inRecovery ? 'a standby' : seen.writable ? 'writable' : 'read-only'} on timeline ${seen.timeline ?? '?'}`;
+    case 'refused':
+      return `refuses (${seen.code})`;
+    case 'rejected':
+      return `rejects us (${seen.code})`;
+    case 'unreachable':
+      return `does not answer (${seen.reason})`;
+  }
+}
+
+/** Rejects with the signal's reason if that comes first. */
+export function abortable<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  if (signal.aborted) return Promise.reject(abortReason(signal));
+  return new Promise<Result>((resolve, reject) => {
+    const onAbort = (): void => {
+      reject(abortReason(signal));
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    promise.then(
+      (value) => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener('abort', onAbort);
+        reject(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  });
+}
+
+function abortReason(signal: AbortSignal): Error {
+  return signal.reason instanceof Error ? signal.reason : new FailoverFailedError('the failover was given up');
+}
+

@@ -1,0 +1,37 @@
+/** `holdfast`: errors, events, options and topology providers. Needs no database driver. */
+export {
+  ConfigurationError,
+  FailoverFailedError,
+  HoldfastError,
+  InternalError,
+  OutcomeUnknownError,
+  ReplayDivergedError,
+  ResultLostError,
+  SessionClosedError,
+  TransactionNotReplayableError,
+  type HoldfastErrorKind,
+  type Outcome,
+} from './errors.ts';
+export type {
+  CommitResolved,
+  FailoverEventMap,
+  FailoverEvents,
+  FailoverFailed,
+  FailoverSnapshot,
+  FailoverStarted,
+  FailoverSucceeded,
+  FeatureUnavailable,
+  HostChanged,
+  LimitReached,
+  NotificationGap,
+  ProviderFailed,
+  ReplayFailed,
+  ReplayStarted,
+  ReplaySucceeded,
+  Waiting,
+} from './events.ts';
+export type { FailoverOptions, OnTerminated } from './options.ts';
+export type { HostAddress, HostAddressInput } from './topology/host-address.ts';
+export { staticHosts } from './topology/static-hosts.ts';
+export type { TargetSessionAttrs } from './topology/target-session-attrs.ts';
+export type { TopologyProvider, TopologyView } from './topology/topology-provider.ts';

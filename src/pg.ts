@@ -1,0 +1,37 @@
+/**
+ * `holdfast/pg`: everything that `pg` exports, with `Client` and `Pool` replaced by subclasses that keep their
+ * sessions alive when the server under them dies.
+ */
+import stock from 'pg';
+import { Client } from './pg/client.ts';
+import { Pool } from './pg/pool.ts';
+
+export { Client, Pool };
+export type { ClientConfig, FailoverKeys, PoolConfig } from './pg/public-types.ts';
+export type * from 'pg';
+
+export const {
+  Connection,
+  DatabaseError,
+  Query,
+  Result,
+  TypeOverrides,
+  defaults,
+  escapeIdentifier,
+  escapeLiteral,
+  types,
+} = stock;
+/** pg's internal helpers, re-exported because pg exports them. */
+export const utils: unknown = (stock as unknown as { utils: unknown }).utils;
+
+/** The same as an object, for `import pg from 'holdfast/pg'`. */
+const pg: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof Client; Pool: typeof Pool } = Object.create(
+  Object.getPrototypeOf(stock) as object,
+  { ...Object.getOwnPropertyDescriptors(stock), Client: own(Client), Pool: own(Pool) },
+) as never;
+
+function own(value: unknown): PropertyDescriptor {
+  return { value, enumerable: true, configurable: true, writable: true };
+}
+
+export default pg;

@@ -1,0 +1,135 @@
+import { connect as connectSocket } from 'node:net';
+import { IDLE } from '../session/journal.ts';
+import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
+import { CANCEL_REQUEST, SSL_REQUEST } from './frontend-messages.ts';
+import { openSession } from './open-session.ts';
+import type { LogicalSession } from './logical-session.ts';
+import { liveSessionOf } from './live-sessions.ts';
+import type { SocketBackend, VirtualSocket } from './virtual-socket.ts';
+
+/** pg's Connection, as far as the start of a conversation needs it. */
+export interface OuterConnection {
+  emit(event: 'sslconnect'): boolean;
+}
+
+type Stage = 'new' | 'opened' | 'connecting' | 'online' | 'closed';
+
+/**
+ * What stands behind a client's virtual socket from its first byte: plays the server's part of the handshake, and then
+ * hands everything to the logical session.
+ */
+export class ClientSocket implements SocketBackend {
+  readonly #socket: VirtualSocket;
+  readonly #session: LogicalSession;
+  readonly #outer: () => OuterConnection;
+  readonly #abort = new AbortController();
+  #stage: Stage = 'new';
+
+  constructor(socket: VirtualSocket, session: LogicalSession, outer: () => OuterConnection) {
+    this.#socket = socket;
+    this.#session = session;
+    this.#outer = outer;
+  }
+
+  open(): void {
+    process.nextTick(() => {
+      if (this.#stage !== 'new') return;
+      this.#stage = 'opened';
+      this.#socket.opened();
+    });
+  }
+
+  accept(chunk: Uint8Array): boolean {
+    switch (this.#stage) {
+      case 'online':
+        return this.#session.accept(chunk);
+      case 'opened':
+        this.#begin(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+        return true;
+      case 'new':
+      case 'connecting':
+      case 'closed':
+        return true; // A goodbye before the handshake is over.
+    }
+  }
+
+  flush(): void {
+    if (this.#stage === 'online') this.#session.flush();
+  }
+
+  resume(): void {
+    if (this.#stage === 'online') this.#session.resumeReading();
+  }
+
+  close(): void {
+    this.#stage = 'closed';
+    this.#abort.abort(new Error('Connection terminated'));
+    this.#session.closeRequested();
+  }
+
+  setKeepAlive(enable: boolean, initialDelayMillis: number): void {
+    this.#session.setKeepAlive(enable, initialDelayMillis);
+  }
+
+  setReferenced(referenced: boolean): void {
+    this.#session.setReferenced(referenced);
+  }
+
+  /** The first message says what the client wants: TLS, to cancel something, or to begin a session. */
+  #begin(first: Buffer): void {
+    const code = first.length >= 8 ? first.readUInt32BE(4) : 0;
+    if (code === SSL_REQUEST) {
+      // TLS is between the hidden connection and the server: here both ends are in this process.
+      process.nextTick(() => this.#outer().emit('sslconnect'));
+      return;
+    }
+    this.#stage = 'connecting';
+    if (code === CANCEL_REQUEST && first.length >= 16) {
+      this.#cancel(first);
+      return;
+    }
+    openSession(this.#session, this.#abort.signal).then(
+      () => {
+        if (this.#stage === 'closed') this.#session.closeRequested();
+        else this.#welcome();
+      },
+      (error: unknown) => {
+        if (this.#stage === 'closed') return;
+        this.#session.closeRequested();
+        this.#socket.destroy(error instanceof Error ? error : new Error(String(error)));
+      },
+    );
+  }
+
+  #welcome(): void {
+    const { connection, parameters } = this.#session;
+    this.#stage = 'online';
+    const messages = [authenticationOk()];
+    for (const [name, value] of parameters) messages.push(parameterStatus(name, value));
+    if (connection !== null) messages.push(backendKeyData(connection.processId, connection.secretKey));
+    messages.push(readyForQuery(IDLE));
+    this.#socket.deliver(Buffer.concat(messages));
+  }
+
+  /** CancelRequest: to the server where that backend lives now, in the clear, as pg sends it. */
+  #cancel(request: Buffer): void {
+    const target = liveSessionOf(request.readInt32BE(8), request.readInt32BE(12));
+    const address = target?.connection?.address ?? this.#session.context.resolved.hosts[0]!;
+    const options = address.host.startsWith('/')
+      ? { path: `${address.host}/.s.PGSQL.${address.port}` }
+      : { host: address.host, port: address.port };
+    const wire = connectSocket(options, () => wire.end(request));
+    const finish = (error?: Error): void => {
+      wire.destroy();
+      this.#socket.destroy(error);
+    };
+    wire.setTimeout(this.#session.context.options.dialTimeoutMillis, () => {
+      finish(new Error('timeout expired'));
+    });
+    wire.on('error', finish);
+    wire.on('close', () => {
+      finish();
+    });
+    wire.resume();
+  }
+}

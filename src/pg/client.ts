@@ -1,0 +1,91 @@
+import type { EventEmitter } from 'node:events';
+import pg from 'pg';
+import type { FailoverEvents } from '../events.ts';
+import { ClientSocket, type OuterConnection } from './client-socket.ts';
+import { resolveConnection } from './connection-hosts.ts';
+import { LogicalSession } from './logical-session.ts';
+import { isPoolContext, makeContext, POOL_CONTEXT } from './make-context.ts';
+import type { ClientConfig } from './public-types.ts';
+import type { SessionContext } from './session-context.ts';
+import { VirtualSocket } from './virtual-socket.ts';
+import { withdrawable } from './withdrawable-query.ts';
+
+/** The session behind each client with failover; clients without are plain pg. */
+const sessions = new WeakMap<object, LogicalSession>();
+
+interface OuterClient {
+  readonly connection: OuterConnection & EventEmitter;
+  readonly connectionParameters: { readonly query_timeout?: unknown };
+}
+
+/**
+ * pg's own Client on a virtual socket: everything above the wire is pg's code. With `failover: false` it is nothing but
+ * pg's Client.
+ */
+export class Client extends pg.Client {
+  /** Events and counters of the cluster; for a pool's client the pool's. Null with `failover: false`. */
+  declare readonly failover: FailoverEvents | null;
+
+  /** @throws ConfigurationError for bad or contradictory settings */
+  constructor(config?: string | ClientConfig) {
+    const shared = typeof config === 'object' ? (config as { [POOL_CONTEXT]?: unknown })[POOL_CONTEXT] : undefined;
+    const context = isPoolContext(shared) ? shared : makeContext(resolveConnection(config));
+    if (context === null) {
+      super(config);
+      Object.defineProperty(this, 'failover', { value: null, enumerable: false });
+      return;
+    }
+    const { socket, session, bind } = makeSocket(context);
+    super(outerConfig(context, socket));
+    Object.defineProperty(this, 'failover', { value: context.events, enumerable: false });
+    sessions.set(this, session);
+    const { connection } = this as unknown as OuterClient;
+    bind(connection);
+    // TLS is the hidden connection's; pg must not try it on the virtual socket. `client.ssl` stays as given (T13).
+    Object.assign(connection, { ssl: false });
+    connection.prependListener('errorMessage', session.passage.receive);
+  }
+
+  // One signature for all of pg's overloads: this only looks at what passes. `any` is what makes it fit each of them.
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any
+  override query(...values: any[]): any {
+    const session = sessions.get(this);
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type
+    const plain = (...passed: unknown[]): unknown => Reflect.apply(pg.Client.prototype.query as Function, this, passed);
+    return session === undefined
+      ? plain(...values)
+      : withdrawable(this as unknown as OuterClient, session, plain, values);
+  }
+}
+
+/** True if the client is inside a transaction that is gone (A13). */
+export function isDoomed(client: object): boolean {
+  return sessions.get(client)?.isDoomed ?? false;
+}
+
+function makeSocket(context: SessionContext): {
+  socket: VirtualSocket;
+  session: LogicalSession;
+  bind: (connection: OuterConnection) => void;
+} {
+  let outer: OuterConnection | null = null;
+  let made: LogicalSession | null = null;
+  const socket = new VirtualSocket((virtual) => {
+    const session = new LogicalSession(virtual, context);
+    made = session;
+    return new ClientSocket(virtual, session, () => outer!);
+  });
+  return {
+    socket,
+    session: made!,
+    bind: (connection) => {
+      outer = connection;
+    },
+  };
+}
+
+/** What pg's own constructor gets: the resolved configuration, but on the virtual socket. */
+function outerConfig(context: SessionContext, socket: VirtualSocket): pg.ClientConfig {
+  const { clientConfig } = context.resolved;
+  return { ...clientConfig, password: clientConfig['password'], stream: () => socket } as pg.ClientConfig;
+}

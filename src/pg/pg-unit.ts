@@ -1,0 +1,48 @@
+import type { Unit } from '../session/journal.ts';
+
+/** A use of a protocol-level named statement inside a unit, in order. */
+export interface NameUse {
+  readonly kind: 'parse' | 'use';
+  readonly name: string;
+}
+
+/** A unit of the PostgreSQL protocol: one Query, or everything up to a Sync. */
+export interface PgUnit extends Unit {
+  /** A Query message; otherwise the extended protocol. */
+  readonly simple: boolean;
+  /** SQL of its statements, as far as it is known: the Query's text, or those that were parsed or bound. */
+  readonly texts: string[];
+  /** Null if it has nothing to do with named statements, as nearly always. */
+  nameUses: NameUse[] | null;
+  executes: number;
+  /** CopyInResponse came: COPY data belongs to it until CopyDone or CopyFail. */
+  copyIn: boolean;
+  /** Its bytes if they are the driver's own and not in the arena (the BEGIN of a chained transaction). */
+  readonly synthetic: Buffer | null;
+  /** The driver has given its ErrorResponse itself; only ReadyForQuery is owed, once it is closed. */
+  answeredLocally: boolean;
+}
+
+export function makeUnit(simple: boolean, start: number, synthetic: Buffer | null = null): PgUnit {
+  return {
+    simple,
+    start,
+    end: start,
+    closed: false,
+    writtenTo: start,
+    dropped: false,
+    texts: [],
+    nameUses: null,
+    executes: 0,
+    copyIn: false,
+    synthetic,
+    answeredLocally: false,
+    sentSequence: 0,
+    acknowledgedSequence: 0,
+    digest: null,
+    committed: false,
+    completions: 0,
+    error: null,
+    withdrawn: false,
+  };
+}

@@ -1,0 +1,27 @@
+import pg from 'pg';
+import type { FailoverEvents } from '../events.ts';
+import { Client, isDoomed } from './client.ts';
+import { resolveConnection } from './connection-hosts.ts';
+import { makeContext, POOL_CONTEXT } from './make-context.ts';
+import type { PoolConfig } from './public-types.ts';
+
+/** pg's own Pool, which makes clients with failover. With `failover: false` it is nothing but pg's Pool. */
+export class Pool extends pg.Pool {
+  /** Events and counters of the cluster. Null with `failover: false`. */
+  declare readonly failover: FailoverEvents | null;
+
+  /** @throws ConfigurationError for bad or contradictory settings, at once and not at the first connect */
+  constructor(config?: PoolConfig) {
+    super(config);
+    const context = makeContext(resolveConnection(config));
+    Object.defineProperty(this, 'failover', { value: context?.events ?? null, enumerable: false });
+    if (context === null) return;
+    Object.defineProperty(this.options, POOL_CONTEXT, { value: context, enumerable: false });
+    // The application's own class, if it gave one, is built on ours or does without failover.
+    if ((config as { Client?: unknown } | undefined)?.Client === undefined) Object.assign(this, { Client });
+    this.on('release', (_error, client) => {
+      // A13: the next borrower must not find himself inside a transaction that is gone. The pool looks at this field.
+      if (isDoomed(client)) Object.assign(client, { _queryable: false });
+    });
+  }
+}

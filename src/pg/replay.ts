@@ -1,0 +1,208 @@
+import type { OrderedReplay } from '../cluster/replay-order.ts';
+import { ResponseDigest, sameResults } from '../session/response-digest.ts';
+import { FAILED, IDLE } from '../session/journal.ts';
+import { abortable } from '../cluster/failover.ts';
+import { BackendType } from './backend-messages.ts';
+import type { PgUnit } from './pg-unit.ts';
+import { digestMessage, errorCode } from './response-hash.ts';
+import type { Responder, ServerConnection } from './server-connection.ts';
+import { controlsTransaction, isOrderSensitive, liesInTheMoment, savepointOf } from './unit-facts.ts';
+
+export type ReplayResult =
+  | { readonly kind: 'replayed'; readonly status: number }
+  /** R5 */
+  | { readonly kind: 'diverged'; readonly reason: string }
+  /** R10: the cause lies in the moment, so it starts again from the beginning. */
+  | { readonly kind: 'again'; readonly reason: string };
+
+/** What a replay needs of its session. */
+export interface ReplaySource {
+  readonly units: readonly PgUnit[];
+  unitBytes(unit: PgUnit): Buffer;
+  /** Parses named statements again in front of the first unit that uses them (D4). */
+  prepareNames(unit: PgUnit, connection: ServerConnection): void;
+}
+
+/**
+ * Runs the journal of an open transaction on a new connection, and compares each result and each status byte with what
+ * the application was given (R4).
+ *
+ * Nothing leaves behind the unit that opens the transaction before ReadyForQuery 'T' has come for it (R13), nor behind
+ * any other unit that controls transactions: what follows would run in autocommit (A2). Of the rest, what does not
+ * depend on the moment goes out in one write; what does keeps the recorded precedence.
+ *
+ * Rejects if the connection is lost, or `signal` aborts.
+ */
+export async function replayJournal(
+  source: ReplaySource,
+  connection: ServerConnection,
+  order: OrderedReplay,
+  signal: AbortSignal,
+): Promise<ReplayResult> {
+  const { units } = source;
+  const skipped = unitsNotRunAgain(units);
+  const progress = new ReplayProgress();
+  let index = 0;
+  while (index < units.length) {
+    const unit = units[index]!;
+    if (skipped.has(unit)) {
+      index++;
+      order.advance(index);
+      continue;
+    }
+    const alone = index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrderSensitive(unit);
+    if (alone && index > 0) await abortable(order.turn(unit), signal);
+    let end = index + 1;
+    if (!alone) {
+      while (end < units.length && joins(units[end]!, units[end - 1]!, skipped)) end++;
+    }
+    const batch = units.slice(index, end);
+    send(batch, source, connection, progress);
+    await abortable(progress.completed(batch.length), signal);
+    if (progress.result !== null) return progress.result;
+    index = end;
+    order.advance(index);
+  }
+  return { kind: 'replayed', status: progress.status };
+}
+
+/** True if a unit may go out in the same write as the one before it. */
+function joins(unit: PgUnit, previous: PgUnit, skipped: ReadonlySet<PgUnit>): boolean {
+  return (
+    !skipped.has(unit) &&
+    unit.synthetic === null &&
+    unit.start === previous.end &&
+    !controlsTransaction(unit) &&
+    !isOrderSensitive(unit)
+  );
+}
+
+function send(batch: readonly PgUnit[], source: ReplaySource, connection: ServerConnection, progress: ReplayProgress): void {
+  const parts: Buffer[] = [];
+  const flush = (): void => {
+    if (parts.length > 0) connection.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
+    parts.length = 0;
+  };
+  progress.begin(batch.length);
+  for (const unit of batch) {
+    if (unit.nameUses !== null) {
+      flush();
+      source.prepareNames(unit, connection);
+    }
+    connection.expect(new ReplayedUnit(unit, progress));
+    parts.push(source.unitBytes(unit));
+  }
+  flush();
+}
+
+/**
+ * A failed unit whose cause lay in the moment, inside a savepoint that was rolled back, is not run again, nor what its
+ * ROLLBACK TO undid: the lock that was taken then may be free now, or the other way round (B).
+ */
+function unitsNotRunAgain(units: readonly PgUnit[]): ReadonlySet<PgUnit> {
+  const skipped = new Set<PgUnit>();
+  units.forEach((unit, failed) => {
+    if (unit.error === null || !liesInTheMoment(unit.error)) return;
+    const rollback = units.findIndex((one, i) => i > failed && one.digest?.status !== FAILED);
+    const target = units[rollback];
+    const undone = target === undefined ? null : savepointOf(target);
+    if (undone?.kind !== 'rollback-to') return;
+    for (let i = failed - 1; i >= 0; i--) {
+      const candidate = savepointOf(units[i]!);
+      if (candidate?.kind === 'savepoint' && candidate.name === undone.name) {
+        for (let k = i + 1; k < rollback; k++) skipped.add(units[k]!);
+        return;
+      }
+    }
+  });
+  return skipped;
+}
+
+class ReplayProgress {
+  readonly digest = new ResponseDigest(0);
+  result: ReplayResult | null = null;
+  status = IDLE;
+  #outstanding = 0;
+  #resolve: (() => void) | null = null;
+  #reject: ((error: Error) => void) | null = null;
+  #failure: Error | null = null;
+
+  begin(units: number): void {
+    this.#outstanding += units;
+  }
+
+  completed(_units: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+      if (this.#failure !== null) reject(this.#failure);
+      else if (this.#outstanding === 0) resolve();
+    });
+  }
+
+  unitDone(): void {
+    this.#outstanding--;
+    if (this.#outstanding === 0) this.#resolve?.();
+  }
+
+  lost(error: Error): void {
+    this.#failure = error;
+    this.#reject?.(error);
+  }
+}
+
+/** Compares the answer to one unit with what the application was given for it. */
+class ReplayedUnit implements Responder {
+  readonly #unit: PgUnit;
+  readonly #progress: ReplayProgress;
+  #error: string | null = null;
+  #begun = false;
+
+  constructor(unit: PgUnit, progress: ReplayProgress) {
+    this.#unit = unit;
+    this.#progress = progress;
+  }
+
+  message(type: number, bytes: Buffer, start: number, end: number): boolean {
+    if (!this.#begun) {
+      this.#begun = true;
+      this.#progress.digest.reset();
+    }
+    if (type === BackendType.ErrorResponse) this.#error ??= errorCode(bytes, start, end);
+    digestMessage(this.#progress.digest, type, bytes, start, end);
+    return false;
+  }
+
+  ready(status: number): boolean {
+    const progress = this.#progress;
+    if (!this.#begun) progress.digest.reset();
+    const digest = progress.digest.finish(status);
+    progress.status = status;
+    progress.result ??= this.#compare(digest);
+    progress.unitDone();
+    return false;
+  }
+
+  abandoned(error: Error): void {
+    this.#progress.lost(error);
+  }
+
+  #compare(digest: ReturnType<ResponseDigest['finish']>): ReplayResult | null {
+    const unit = this.#unit;
+    const expected = unit.digest;
+    if (expected === null) {
+      // The BEGIN of a chained transaction: nobody was given its answer, but it must have opened one (R13).
+      return digest.status === IDLE ? { kind: 'diverged', reason: 'its transaction could not be opened' } : null;
+    }
+    if (sameResults(expected, digest)) return null;
+    if (this.#error !== null && this.#error !== unit.error && liesInTheMoment(this.#error)) {
+      return { kind: 'again', reason: `SQLSTATE ${this.#error}` };
+    }
+    if (this.#error !== unit.error) {
+      const now = this.#error === null ? 'succeeded' : `failed with SQLSTATE ${this.#error}`;
+      const then = unit.error === null ? 'had succeeded' : `had failed with SQLSTATE ${unit.error}`;
+      return { kind: 'diverged', reason: `a statement that ${then} now ${now}` };
+    }
+    return { kind: 'diverged', reason: 'a statement gave other results than the application had been given' };
+  }
+}

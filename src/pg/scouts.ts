@@ -1,0 +1,170 @@
+import type { Coordinator } from '../cluster/coordinator.ts';
+import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
+import { hostKey, type HostAddress } from '../topology/host-address.ts';
+import type { ClusterMemory } from './cluster-memory.ts';
+import { dial } from './hidden-client.ts';
+import { runProbe, type ProbeResult } from './probe.ts';
+import type { ServerConnection } from './server-connection.ts';
+
+/** A connection together with what its server said of itself over this very connection. */
+export interface ProbedConnection {
+  readonly connection: ServerConnection;
+  readonly probe: ProbeResult;
+}
+
+export interface ScoutOptions {
+  readonly clientConfig: object;
+  readonly dialTimeoutMillis: number;
+  readonly coordinator: Coordinator;
+  readonly memory: ClusterMemory;
+}
+
+/**
+ * Connections with one session's credentials to the hosts of its cluster, kept while a server is being looked for: a
+ * standby is asked again over the same connection, and the one that becomes primary is taken over by the session.
+ */
+export class Scouts {
+  readonly #options: ScoutOptions;
+  readonly #kept = new Map<string, ProbedConnection>();
+  #closed = false;
+
+  constructor(options: ScoutOptions) {
+    this.#options = options;
+  }
+
+  /** Looks at a host. Never rejects: whatever happens is an observation. */
+  async observe(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
+    try {
+      const { probe } = await this.#look(address, signal);
+      return observationOf(address, probe);
+    } catch (error) {
+      return failureOf(address, error);
+    }
+  }
+
+  /** A connection to this very incarnation: the one that was kept, or a new one. */
+  async take(host: ReachableHost, signal: AbortSignal): Promise<ProbedConnection> {
+    const key = hostKey(host.address);
+    let found = this.#kept.get(key);
+    if (found === undefined || found.connection.isLost || incarnationOf(host.address, found.probe) !== host.incarnation) {
+      found = await this.#look(host.address, signal);
+    }
+    this.#kept.delete(key);
+    return found;
+  }
+
+  /** Dials and probes one host; rejects with the error as pg gives it. */
+  async open(address: HostAddress, signal: AbortSignal): Promise<ProbedConnection> {
+    const { coordinator, clientConfig, dialTimeoutMillis, memory } = this.#options;
+    const connection = await coordinator.dial(
+      () => dial(clientConfig, address, { timeoutMillis: dialTimeoutMillis, signal }),
+      signal,
+    );
+    const timer = setTimeout(() => {
+      connection.destroy();
+    }, dialTimeoutMillis);
+    try {
+      const probe = await runProbe(connection);
+      memory.record(address, probe);
+      return { connection, probe };
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  /** Closes what was kept. */
+  close(): void {
+    for (const { connection } of this.#kept.values()) connection.terminate();
+    this.#kept.clear();
+  }
+
+  /** Closes what was kept and what is still to come: the session is over. */
+  closeForGood(): void {
+    this.#closed = true;
+    this.close();
+  }
+
+  async #look(address: HostAddress, signal: AbortSignal): Promise<ProbedConnection> {
+    const key = hostKey(address);
+    const kept = this.#kept.get(key);
+    this.#kept.delete(key);
+    let found: ProbedConnection;
+    if (kept !== undefined && !kept.connection.isLost) found = await this.#probeAgain(kept.connection, address);
+    else found = await this.open(address, signal);
+    if (this.#closed) {
+      found.connection.terminate();
+      throw new Error('the session was closed');
+    }
+    this.#kept.get(key)?.connection.terminate();
+    this.#kept.set(key, found);
+    return found;
+  }
+
+  async #probeAgain(connection: ServerConnection, address: HostAddress): Promise<ProbedConnection> {
+    const timer = setTimeout(() => {
+      connection.destroy();
+    }, this.#options.dialTimeoutMillis);
+    try {
+      const probe = await runProbe(connection);
+      this.#options.memory.record(address, probe);
+      return { connection, probe };
+    } catch (error) {
+      connection.destroy();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Names the life of the server behind an address; where the server does not tell, the address must do. */
+export function incarnationOf(address: HostAddress, probe: ProbeResult): string {
+  return probe.incarnation ?? `unknown/${hostKey(address)}`;
+}
+
+export function observationOf(address: HostAddress, probe: ProbeResult): ReachableHost {
+  return {
+    kind: 'reachable',
+    address,
+    systemIdentifier: probe.systemIdentifier,
+    timeline: probe.timeline,
+    inRecovery: probe.inRecovery,
+    writable: probe.writable,
+    incarnation: incarnationOf(address, probe),
+  };
+}
+
+/** Codes that mean: no server to talk to there just now, and we were told so at once. */
+const REFUSED: ReadonlySet<string> = new Set([
+  'ECONNREFUSED', // nobody listens
+  'ENOENT', // no unix socket
+  'ECONNRESET', // something accepts and hangs up: a proxy without its server, a server that is dying
+  'EPIPE', // the same, noticed when writing
+  '57P01', // shutting down
+  '57P02', // a backend crashed
+  '57P03', // starting up, shutting down, in recovery
+]);
+
+/** What a failed look means for the choice of a host. */
+export function failureOf(address: HostAddress, error: unknown): HostObservation {
+  const code = codeOf(error);
+  if (code !== null && REFUSED.has(code)) return { kind: 'refused', address, code };
+  if (code !== null && /^[0-9A-Z]{5}$/.test(code)) return { kind: 'rejected', address, code };
+  if (code === null && error instanceof Error && error.message === 'Connection terminated unexpectedly') {
+    // pg has no code for it: the server accepted and closed.
+    return { kind: 'refused', address, code: 'closed' };
+  }
+  return { kind: 'unreachable', address, reason: code ?? 'timeout' };
+}
+
+/** SQLSTATE or system error code, if the error has one. */
+export function codeOf(error: unknown): string | null {
+  if (typeof error !== 'object' || error === null) return null;
+  const code = (error as { code?: unknown }).code;
+  if (typeof code === 'string') return code;
+  const errors = (error as { errors?: unknown }).errors;
+  return Array.isArray(errors) && errors.length > 0 ? codeOf(errors[0]) : null;
+}

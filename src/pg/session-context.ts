@@ -1,0 +1,16 @@
+import type { Coordinator } from '../cluster/coordinator.ts';
+import type { FailoverEvents } from '../events.ts';
+import type { ResolvedFailoverOptions } from '../options.ts';
+import type { ClusterMemory } from './cluster-memory.ts';
+import type { ResolvedConnection } from './connection-hosts.ts';
+import type { DatabaseMemory } from './database-memory.ts';
+
+/** All that a logical session is given: it reaches for nothing by itself. */
+export interface SessionContext {
+  readonly coordinator: Coordinator;
+  readonly memory: ClusterMemory;
+  readonly database: DatabaseMemory;
+  readonly resolved: ResolvedConnection;
+  readonly options: ResolvedFailoverOptions;
+  readonly events: FailoverEvents;
+}

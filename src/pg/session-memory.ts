@@ -1,0 +1,185 @@
+import {
+  cleanSession,
+  nextCleanliness,
+  stateAfterLoss,
+  type CleanlinessEvent,
+  type SessionCleanliness,
+} from '../session/session-cleanliness.ts';
+import { checkSession } from './session-check.ts';
+import { pinReason, type SessionSnapshot } from './session-snapshot.ts';
+import type { SqlRunner } from './sql-runner.ts';
+import { SqlError } from './sql-runner.ts';
+import type { StatementJudge } from './statement-judge.ts';
+
+/** What a session is to be restored to; `snapshot` null: as it was dialled. */
+export type RestoreTarget =
+  | {
+      readonly kind: 'restore';
+      readonly snapshot: SessionSnapshot | null;
+      /** The open transaction may have changed the state: why, if it turns out to be committed. Else null. */
+      readonly inDoubtIfCommitted: string | null;
+      /** The same if it is rolled back: what a ROLLBACK does not undo (session-level locks, SQL PREPARE, …). */
+      readonly inDoubtIfRolledBack: string | null;
+    }
+  | { readonly kind: 'refuse'; readonly reason: string };
+
+/** Texts run since the last check that nobody has judged yet; above this the session counts as touched. */
+const MAX_UNJUDGED_TEXTS = 1_000;
+
+/**
+ * What the driver knows of one session's state, and how it comes to know it: judged statements, and checks while the
+ * session is idle (R8, design review A8). A session in which nothing but safe statements ran costs nothing.
+ */
+export class SessionMemory {
+  readonly #judge: StatementJudge;
+  readonly #customNames: () => readonly string[];
+  /** A null snapshot is the state in which a connection is dialled: nothing to restore. */
+  #state: SessionCleanliness<SessionSnapshot | null> = cleanSession<SessionSnapshot | null>(null);
+  /** Texts that nobody has judged: from before the open transaction, and inside it (a replay runs those again). */
+  readonly #unjudgedBefore = new Set<string>();
+  readonly #unjudgedInside = new Set<string>();
+  #searchPath: string | null = null;
+  /** Something in the open transaction may have done what its ROLLBACK does not undo. */
+  #lastsBeyondRollback = false;
+
+  constructor(judge: StatementJudge, customNames: () => readonly string[]) {
+    this.#judge = judge;
+    this.#customNames = customNames;
+  }
+
+  get searchPath(): string | null {
+    return this.#searchPath;
+  }
+
+  /** Channels that the session listens on, as far as known. */
+  get channels(): readonly string[] {
+    return this.#state.snapshot?.channels ?? [];
+  }
+
+  /** A connection was dialled; its search_path comes with the probe. */
+  dialled(searchPath: string | null): void {
+    this.#searchPath = searchPath;
+  }
+
+  /** A unit with these texts was sent or answered: told of both, see `CleanlinessEvent`. */
+  ran(texts: readonly string[]): void {
+    for (const text of texts) {
+      const judgement = this.#judge.known(text, this.#searchPath);
+      if (judgement === null) {
+        const unjudged = this.#state.transactionOpen ? this.#unjudgedInside : this.#unjudgedBefore;
+        unjudged.add(text);
+        if (unjudged.size > MAX_UNJUDGED_TEXTS) {
+          unjudged.clear();
+          this.#lastsBeyondRollback = true;
+          this.#next({ kind: 'touched', reason: 'one of very many different statements' });
+        }
+      } else if (!judgement.sessionSafe) {
+        this.#lastsBeyondRollback ||= !judgement.undoneByRollback;
+        this.#next({ kind: 'touched', reason: judgement.unsafeReason });
+      }
+    }
+  }
+
+  transactionBegan(): void {
+    this.#lastsBeyondRollback = false;
+    this.#next({ kind: 'transaction-began' });
+  }
+
+  transactionEnded(): void {
+    for (const text of this.#unjudgedInside) this.#unjudgedBefore.add(text);
+    this.#unjudgedInside.clear();
+    this.#next({ kind: 'transaction-ended' });
+  }
+
+  /** True if there is something to find out while the session is idle. */
+  get wantsAttention(): boolean {
+    return this.#unjudgedBefore.size > 0 || this.#state.kind === 'unchecked';
+  }
+
+  /**
+   * Judges what has not been judged, over an idle connection, and reads the state back if that is in doubt. Rejects
+   * only if the connection is lost.
+   */
+  async attend(runner: SqlRunner): Promise<void> {
+    await this.#judgeAll(runner);
+    if (this.#state.kind !== 'unchecked' || this.#state.transactionOpen) return;
+    const asOf = this.#state.touches;
+    this.#next({ kind: 'check-began' });
+    try {
+      const snapshot = await checkSession(runner, this.#customNames());
+      this.#searchPath = snapshot.settings.get('search_path') ?? this.#searchPath;
+      this.#next({ kind: 'check-finished', asOf, snapshot });
+    } catch (error) {
+      const reason = error instanceof SqlError ? `SQLSTATE ${error.code}` : error instanceof Error ? error.name : 'error';
+      this.#next({ kind: 'check-failed', asOf, reason });
+      if (!(error instanceof SqlError) && !(error instanceof Error && error.name === 'SessionStateError')) throw error;
+    }
+  }
+
+  /**
+   * What to restore after a loss. Unjudged texts are judged on the new connection, which has the same catalogue;
+   * `replayed`: those of the open transaction's journal, whose effects the replay brings back by itself.
+   */
+  async target(runner: SqlRunner): Promise<RestoreTarget> {
+    await this.#judgeAll(runner);
+    const after = stateAfterLoss(this.#state);
+    if (after.kind === 'refuse' && !after.sinceTransaction) return { kind: 'refuse', reason: after.reason };
+    const pinned = after.snapshot === null ? null : pinReason(after.snapshot);
+    if (pinned !== null) return { kind: 'refuse', reason: pinned };
+    return {
+      kind: 'restore',
+      snapshot: after.snapshot,
+      inDoubtIfCommitted: after.kind === 'refuse' ? after.reason : null,
+      inDoubtIfRolledBack: after.kind === 'refuse' && this.#lastsBeyondRollback ? after.reason : null,
+    };
+  }
+
+  /** What is known without asking anybody: null if the session could be restored as far as anyone knows. */
+  get knownRefusal(): string | null {
+    const after = stateAfterLoss(this.#state);
+    if (after.kind === 'refuse' && !after.sinceTransaction) return after.reason;
+    return after.snapshot === null ? null : pinReason(after.snapshot);
+  }
+
+  /** The new connection has this state. */
+  restored(snapshot: SessionSnapshot | null): void {
+    this.#unjudgedBefore.clear();
+    this.#unjudgedInside.clear();
+    this.#next({ kind: 'restored', snapshot });
+    this.#searchPath = snapshot?.settings.get('search_path') ?? this.#searchPath;
+  }
+
+  async #judgeAll(runner: SqlRunner): Promise<void> {
+    const texts = [...this.#unjudgedBefore, ...this.#unjudgedInside];
+    if (texts.length === 0) return;
+    await this.#judge.learn(texts, runner, this.#searchPath);
+    const before = this.#unsafeReason(this.#unjudgedBefore);
+    if (before !== null) {
+      const { transactionOpen } = this.#state;
+      // The doubt is older than the open transaction, and so is from now on every doubt there is: the safe side.
+      if (transactionOpen) this.#next({ kind: 'transaction-ended' });
+      this.#next({ kind: 'touched', reason: before });
+      if (transactionOpen) this.#next({ kind: 'transaction-began' });
+    }
+    const inside = this.#unsafeReason(this.#unjudgedInside);
+    if (inside !== null) this.#next({ kind: 'touched', reason: inside });
+  }
+
+  /** Takes the judged texts out of the set; why one of them may have touched the session's state, null if none. */
+  #unsafeReason(texts: Set<string>): string | null {
+    let reason: string | null = null;
+    for (const text of texts) {
+      const judgement = this.#judge.known(text, this.#searchPath);
+      if (judgement === null || !judgement.sessionSafe) {
+        reason ??= judgement?.unsafeReason ?? 'a statement that nobody could read';
+        this.#lastsBeyondRollback ||= judgement?.undoneByRollback !== true;
+      }
+    }
+    texts.clear();
+    return reason;
+  }
+
+  #next(event: CleanlinessEvent<SessionSnapshot | null>): void {
+    this.#state = nextCleanliness(this.#state, event);
+  }
+}

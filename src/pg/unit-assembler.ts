@@ -1,0 +1,206 @@
+import type { Arena } from '../session/arena.ts';
+import { FrontendType, readBind, readExecute, readParse, readQuery, readTarget } from './frontend-messages.ts';
+import { makeUnit, type PgUnit } from './pg-unit.ts';
+
+/** What an assembler tells as it cuts the application's bytes into units. */
+export interface UnitListener {
+  /** A new unit has begun; it is the last of the pending ones. */
+  unitOpened(unit: PgUnit): void;
+  /** Nothing more belongs to it (but COPY data, if the server asks for it). */
+  unitClosed(unit: PgUnit): void;
+  /** The application asked for a Flush: it waits for answers of an unclosed unit. */
+  flushAsked(unit: PgUnit): void;
+  /** Terminate: the application says goodbye. */
+  terminated(): void;
+  /** Room is needed for so many more bytes; may drop what the journal does not need. Returns what to keep from. */
+  beforeAppend(bytes: number): number;
+}
+
+/** A protocol-level named statement: its own Parse message, so that it can be made again anywhere (D4). */
+export interface NamedStatement {
+  readonly parseMessage: Buffer;
+  readonly text: string;
+}
+
+/**
+ * Cuts the bytes that the application writes into messages and units, and copies them into the arena.
+ *
+ * pg writes whole messages; pg-copy-streams writes a header and then its chunk, so a message may also come in pieces.
+ */
+export class UnitAssembler {
+  readonly #arena: Arena;
+  readonly #listener: UnitListener;
+  readonly statements = new Map<string, NamedStatement>();
+  readonly #portals = new Map<string, string>();
+  #open: PgUnit | null = null;
+  #last: PgUnit | null = null;
+  /** Bytes of a message that has begun, if its body is needed as a whole. */
+  #partial: Buffer | null = null;
+  /** Bytes of a CopyData message that are still to come. */
+  #copyBytesLeft = 0;
+
+  constructor(arena: Arena, listener: UnitListener) {
+    this.#arena = arena;
+    this.#listener = listener;
+  }
+
+  /** The unit that is still being written, if any. */
+  get open(): PgUnit | null {
+    return this.#open;
+  }
+
+  /** Portals end with their transaction. */
+  forgetPortals(): void {
+    if (this.#portals.size > 0) this.#portals.clear();
+  }
+
+  /** The last unit was answered: COPY data that still comes belongs to nobody. */
+  detach(unit: PgUnit): void {
+    if (this.#last === unit) this.#last = null;
+    if (this.#open === unit) this.#open = null;
+  }
+
+  accept(chunk: Uint8Array): void {
+    let bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let at = 0;
+    if (this.#copyBytesLeft > 0) {
+      at = Math.min(this.#copyBytesLeft, bytes.length);
+      this.#copyBytesLeft -= at;
+      this.#appendCopy(bytes, 0, at);
+    }
+    if (this.#partial !== null) {
+      bytes = Buffer.concat([this.#partial, bytes.subarray(at)]);
+      this.#partial = null;
+      at = 0;
+    }
+    while (at < bytes.length) {
+      if (bytes.length - at < 5) break;
+      const end = at + 1 + bytes.readUInt32BE(at + 1);
+      if (end > bytes.length) {
+        if (bytes[at] !== FrontendType.CopyData) break;
+        this.#copyBytesLeft = end - bytes.length;
+        this.#appendCopy(bytes, at, bytes.length);
+        return;
+      }
+      this.#message(bytes, at, end);
+      at = end;
+    }
+    if (at < bytes.length) this.#partial = Buffer.from(bytes.subarray(at));
+  }
+
+  #message(bytes: Buffer, start: number, end: number): void {
+    const body = start + 5;
+    switch (bytes[start]) {
+      case FrontendType.Query: {
+        const unit = this.#begin(true);
+        this.#append(unit, bytes, start, end);
+        unit.texts.push(readQuery(bytes, body, end));
+        this.#close(unit);
+        return;
+      }
+      case FrontendType.FunctionCall: {
+        const unit = this.#begin(false);
+        this.#append(unit, bytes, start, end);
+        unit.texts.push('');
+        this.#close(unit);
+        return;
+      }
+      case FrontendType.Terminate:
+        this.#listener.terminated();
+        return;
+      case FrontendType.CopyData:
+      case FrontendType.CopyDone:
+      case FrontendType.CopyFail:
+        this.#appendCopy(bytes, start, end);
+        return;
+      default: {
+        const unit = this.#open ?? this.#begin(false);
+        this.#append(unit, bytes, start, end);
+        this.#extended(unit, bytes, start, end);
+      }
+    }
+  }
+
+  #extended(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
+    const body = start + 5;
+    switch (bytes[start]) {
+      case FrontendType.Parse: {
+        const { name, text } = readParse(bytes, body);
+        unit.texts.push(text);
+        if (name !== '') {
+          this.statements.set(name, { parseMessage: Buffer.from(bytes.subarray(start, end)), text });
+          (unit.nameUses ??= []).push({ kind: 'parse', name });
+        }
+        return;
+      }
+      case FrontendType.Bind: {
+        const { portal, statement } = readBind(bytes, body);
+        const text = statement === '' ? unit.texts.at(-1) : this.#useStatement(unit, statement);
+        if (portal !== '' && text !== undefined) this.#portals.set(portal, text);
+        return;
+      }
+      case FrontendType.Describe: {
+        const target = readTarget(bytes, body);
+        if (target.kind === 'S' && target.name !== '') this.#useStatement(unit, target.name);
+        return;
+      }
+      case FrontendType.Execute: {
+        unit.executes++;
+        const text = this.#portals.get(readExecute(bytes, body));
+        if (text !== undefined && !unit.texts.includes(text)) unit.texts.push(text);
+        return;
+      }
+      case FrontendType.Close: {
+        const target = readTarget(bytes, body);
+        if (target.kind === 'S') this.statements.delete(target.name);
+        else this.#portals.delete(target.name);
+        return;
+      }
+      case FrontendType.Flush:
+        this.#listener.flushAsked(unit);
+        return;
+      case FrontendType.Sync:
+        this.#close(unit);
+        return;
+      default:
+        return; // Unknown to us: the server will say what it thinks of it.
+    }
+  }
+
+  #useStatement(unit: PgUnit, name: string): string | undefined {
+    const text = this.statements.get(name)?.text;
+    if (unit.nameUses?.some((use) => use.name === name) !== true) {
+      (unit.nameUses ??= []).push({ kind: 'use', name });
+      // A text that nobody knows (prepared before us, or by SQL) must not pass for a harmless one.
+      unit.texts.push(text ?? '');
+    }
+    return text;
+  }
+
+  #begin(simple: boolean): PgUnit {
+    const unit = makeUnit(simple, this.#arena.end);
+    if (!simple) this.#open = unit;
+    this.#last = unit;
+    this.#listener.unitOpened(unit);
+    return unit;
+  }
+
+  #close(unit: PgUnit): void {
+    unit.closed = true;
+    if (this.#open === unit) this.#open = null;
+    this.#listener.unitClosed(unit);
+  }
+
+  #append(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
+    const keepFrom = this.#listener.beforeAppend(end - start);
+    this.#arena.append(bytes, start, end, keepFrom);
+    unit.end = this.#arena.end;
+  }
+
+  /** COPY data belongs to the unit whose answer asked for it; without such a unit the server would discard it. */
+  #appendCopy(bytes: Buffer, start: number, end: number): void {
+    const unit = this.#open ?? this.#last;
+    if (unit === null || end === start) return;
+    this.#append(unit, bytes, start, end);
+  }
+}

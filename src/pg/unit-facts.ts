@@ -1,0 +1,154 @@
+import type { Ending, Proof } from '../session/loss-plan.ts';
+import type { PgUnit } from './pg-unit.ts';
+import { statementHeads } from './sql/leading-keywords.ts';
+import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
+
+/** What a unit's text says about transactions, by the lexer alone: known at once and without a server. */
+
+type Command = TransactionCommand | 'unknown';
+
+function commandsOf(unit: PgUnit): readonly Command[] {
+  const commands: Command[] = [];
+  for (const text of unit.texts) commands.push(...commandsOfText(text));
+  return commands;
+}
+
+/** A text that nobody knows, or that reads differently by standard_conforming_strings, may be anything. */
+function commandsOfText(text: string): readonly Command[] {
+  if (text === '') return ['unknown'];
+  const commands = transactionCommands(text);
+  if (!text.includes('\\')) return commands;
+  const otherwise = transactionCommands(text, { standardConformingStrings: false });
+  const same = commands.length === otherwise.length && commands.every((command, i) => command === otherwise[i]);
+  return same ? commands : ['unknown'];
+}
+
+const ENDS: ReadonlySet<Command> = new Set([
+  'commit',
+  'commit-and-chain',
+  'rollback',
+  'rollback-and-chain',
+  'prepare-transaction',
+  'unknown',
+]);
+
+/** What the unit does with the open transaction (R6, R11). */
+export function endingOf(unit: PgUnit): Ending {
+  const commands = commandsOf(unit);
+  const ends = commands.filter((command) => ENDS.has(command));
+  if (ends.length === 0) return 'none';
+  if (ends.every((command) => command === 'rollback-and-chain')) return 'none'; // Opens its successor itself.
+  if (commands.length === 1) {
+    switch (commands[0]) {
+      case 'commit':
+        return 'commit';
+      case 'commit-and-chain':
+        return 'commit-and-chain';
+      case 'prepare-transaction':
+        return 'prepare';
+      case 'rollback':
+        return 'rollback';
+      default:
+        return 'unclear';
+    }
+  }
+  return ends.length === 1 && commands.at(-1) === 'commit' ? 'trailing-commit' : 'unclear';
+}
+
+/** True if a transaction may be open behind the unit that it began. */
+export function opensTransaction(unit: PgUnit): boolean {
+  return commandsOf(unit).some(
+    (command) =>
+      command === 'begin' ||
+      command === 'commit-and-chain' ||
+      command === 'rollback-and-chain' ||
+      command === 'unknown',
+  );
+}
+
+/**
+ * True if it leaves nothing behind when its connection is lost before a COMMIT, so that it may run again: it begins a
+ * transaction and does not end one.
+ */
+export function onlyOpens(unit: PgUnit): boolean {
+  const commands = commandsOf(unit);
+  return commands.includes('begin') && !commands.some((command) => ENDS.has(command));
+}
+
+/** True if it is one BEGIN or START TRANSACTION: it assigns no xid. */
+export function isPlainBegin(unit: PgUnit): boolean {
+  const commands = commandsOf(unit);
+  return commands.length === 1 && commands[0] === 'begin';
+}
+
+/** True if it is only transaction control, savepoints included: it assigns no xid. */
+export function isTransactionControl(unit: PgUnit): boolean {
+  const commands = commandsOf(unit);
+  return commands.length > 0 && commands.every((command) => command !== 'other' && command !== 'unknown');
+}
+
+/** True if it is one ROLLBACK that ends the transaction. */
+export function isSoleRollback(unit: PgUnit): boolean {
+  return endingOf(unit) === 'rollback';
+}
+
+/** What the wire has proved of a unit whose ReadyForQuery has not come. */
+export function proofOf(unit: PgUnit): Proof {
+  if (unit.committed) return 'committed';
+  if (unit.error !== null) return 'failed';
+  // A simple query with one statement answers behind its commit; the extended protocol commits only at the Sync.
+  if (unit.simple && unit.completions === 1 && commandsOf(unit).length === 1) return 'completed';
+  return 'nothing';
+}
+
+/** True if the text may put the connection into copy mode, where hidden extended messages would kill the COPY. */
+export function mayCopyIn(text: string): boolean {
+  return text === '' || mayCopy(text) || (text.includes('\\') && mayCopy(text, { standardConformingStrings: false }));
+}
+
+/** First words of commands whose effect depends on who comes first: definitions and explicit locks. */
+const DEFINITIONS: ReadonlySet<string> = new Set([
+  'ALTER', 'CREATE', 'DROP', 'TRUNCATE', 'LOCK', 'GRANT', 'REVOKE', 'COMMENT', 'REINDEX', 'CLUSTER', 'REFRESH',
+  'SECURITY', 'REASSIGN', 'IMPORT', 'VACUUM', 'ANALYZE',
+]); // prettier-ignore
+
+/** What asks for a lock only if it is free, or waits for a moment without writers. */
+const MOMENT = /skip\s+locked|nowait|pg_try_advisory|deferrable/i;
+
+/**
+ * True if the unit's result depends on the moment in which it runs (design.md, "the phases"; B): its replay keeps the
+ * recorded precedence. A unit taken for one without being one only costs time.
+ */
+export function isOrderSensitive(unit: PgUnit): boolean {
+  if (unit.error !== null) return true;
+  const commands = commandsOf(unit);
+  if (commands.some((command) => command !== 'other' && command !== 'begin' && command !== 'savepoint')) return true;
+  return unit.texts.some(
+    (text) => MOMENT.test(text) || statementHeads(text).some(({ words }) => DEFINITIONS.has(words[0] ?? '')),
+  );
+}
+
+/** True if the unit may change which transaction is open: in a replay nothing is sent behind it before its answer. */
+export function controlsTransaction(unit: PgUnit): boolean {
+  return commandsOf(unit).some((command) => command !== 'other' && command !== 'savepoint' && command !== 'release');
+}
+
+/** Errors whose cause lies in the moment: they need not come again (B; R10). */
+export function liesInTheMoment(sqlState: string): boolean {
+  return (
+    sqlState === '55P03' || // lock not available
+    sqlState === '57014' || // cancelled, or a timeout
+    sqlState === '40P01' || // deadlock
+    sqlState === '40001' || // serialization failure
+    sqlState.startsWith('53') // out of memory, disk or connections
+  );
+}
+
+/** Name of the savepoint of a lone SAVEPOINT or ROLLBACK TO; null for anything else. */
+export function savepointOf(unit: PgUnit): { readonly kind: 'savepoint' | 'rollback-to'; readonly name: string } | null {
+  const commands = commandsOf(unit);
+  const [command] = commands;
+  if (commands.length !== 1 || (command !== 'savepoint' && command !== 'rollback-to')) return null;
+  const name = /([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"(?:[^"]|"")+")\s*;?\s*$/.exec(unit.texts[0] ?? '')?.[1];
+  return name === undefined ? null : { kind: command, name: name.startsWith('"') ? name : name.toLowerCase() };
+}

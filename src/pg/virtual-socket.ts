@@ -1,0 +1,121 @@
+import { Duplex } from 'node:stream';
+
+/** Who stands behind a virtual socket. */
+export interface SocketBackend {
+  /** pg asks to connect; the backend answers with `socket.opened()`. */
+  open(): void;
+  /** Bytes from the application, in order, always to be copied. False: the application should wait for 'drain'. */
+  accept(chunk: Uint8Array): boolean;
+  /** The application has written what belongs together: send it. */
+  flush(): void;
+  /** The application reads again. */
+  resume(): void;
+  /** The application closes its side, or destroys the socket: never a failover (trap T2). */
+  close(): void;
+  setKeepAlive(enable: boolean, initialDelayMillis: number): void;
+  setReferenced(referenced: boolean): void;
+}
+
+/**
+ * The socket that a stock `pg.Client` gets through `config.stream`. Server connections come and go behind it; the
+ * client sees one connection that never breaks (design.md section 2).
+ *
+ * Only reading uses Node's stream machinery (pg-copy-streams pauses and reads by hand); writing goes straight to the
+ * backend, where the bytes are copied once into the journal's arena, which is at the same time the write buffer.
+ */
+export class VirtualSocket extends Duplex {
+  readonly #backend: SocketBackend;
+  #corked = 0;
+  #closing = false;
+
+  constructor(makeBackend: (socket: VirtualSocket) => SocketBackend) {
+    super({ allowHalfOpen: true, autoDestroy: false, emitClose: true });
+    this.#backend = makeBackend(this);
+  }
+
+  /** Same call as net.Socket's; the address is the driver's business. */
+  connect(): this {
+    this.#backend.open();
+    return this;
+  }
+
+  /** @internal The backend is ready to take a startup message. */
+  opened(): void {
+    if (!this.destroyed) this.emit('connect');
+  }
+
+  /** @internal Whole messages from the server side. False: wait for `resume`. */
+  deliver(bytes: Buffer): boolean {
+    return this.destroyed ? true : this.push(bytes);
+  }
+
+  override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    const done = typeof encoding === 'function' ? encoding : callback;
+    if (this.destroyed || this.#closing) {
+      const error = Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' });
+      if (typeof done === 'function') process.nextTick(done, error);
+      return false;
+    }
+    const bytes =
+      typeof chunk === 'string'
+        ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
+        : (chunk as Uint8Array);
+    const writable = this.#backend.accept(bytes);
+    if (this.#corked === 0) this.#backend.flush();
+    if (typeof done === 'function') process.nextTick(done);
+    return writable;
+  }
+
+  override cork(): void {
+    this.#corked++;
+  }
+
+  override uncork(): void {
+    if (this.#corked === 0) return;
+    this.#corked--;
+    if (this.#corked === 0) this.#backend.flush();
+  }
+
+  override end(...rest: unknown[]): this {
+    const done = rest.find((one) => typeof one === 'function') as (() => void) | undefined;
+    if (done !== undefined) this.once('close', done);
+    if (this.#closing) return this;
+    this.#closing = true;
+    // As with a real socket, 'close' comes later and not from inside the call.
+    process.nextTick(() => this.destroy());
+    return this;
+  }
+
+  override _read(): void {
+    this.#backend.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#closing = true;
+    this.#backend.close();
+    callback(error);
+  }
+
+  setNoDelay(): this {
+    return this; // pg sets it on each server connection itself.
+  }
+
+  setKeepAlive(enable = false, initialDelayMillis = 0): this {
+    this.#backend.setKeepAlive(enable, initialDelayMillis);
+    return this;
+  }
+
+  setTimeout(): this {
+    return this;
+  }
+
+  ref(): this {
+    this.#backend.setReferenced(true);
+    return this;
+  }
+
+  unref(): this {
+    this.#backend.setReferenced(false);
+    return this;
+  }
+}

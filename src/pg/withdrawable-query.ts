@@ -1,0 +1,69 @@
+import pg from 'pg';
+import type { LogicalSession } from './logical-session.ts';
+
+interface Timeouts {
+  readonly connectionParameters: { readonly query_timeout?: unknown };
+}
+
+type Callback = (error: unknown, result?: unknown) => void;
+
+interface StockQuery {
+  callback?: Callback | undefined;
+  query_timeout?: unknown;
+  submit(connection: unknown): unknown;
+}
+
+/**
+ * Passes a query on to pg, and tells the session if the application gives up on it while it is on the wire (R15).
+ *
+ * pg settles a query whose `query_timeout` has passed and forgets about it; the unit stays with the server. While the
+ * session recovers it must then never be sent. Only queries with such a limit take this way: pg's Query is made here,
+ * as pg makes it, because its callback is the only place where giving up can be seen.
+ */
+export function withdrawable(
+  client: Timeouts,
+  session: LogicalSession,
+  plain: (...values: unknown[]) => unknown,
+  values: readonly unknown[],
+): unknown {
+  const [config] = values;
+  const own = typeof config === 'object' && config !== null ? (config as { query_timeout?: unknown }).query_timeout : undefined;
+  const limit = own ?? client.connectionParameters.query_timeout;
+  const isSubmittable = typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function';
+  if (!limit || isSubmittable || config === null || config === undefined) return plain(...values);
+
+  const query = new (pg.Query as unknown as new (...values: unknown[]) => StockQuery)(...values);
+  query.query_timeout = limit;
+  const given = query.callback;
+  if (given !== undefined && typeof given !== 'function') throw new TypeError('callback is not a function');
+  let isOnTheWire = false;
+  const submit = query.submit.bind(query);
+  query.submit = (connection) => {
+    isOnTheWire = true;
+    return submit(connection);
+  };
+  const settle = (next: Callback): Callback => {
+    return (error, result) => {
+      // An answer comes while the session hands bytes on; anything else is pg giving up by itself.
+      if (error !== null && error !== undefined && isOnTheWire && !session.isDelivering) session.withdraw();
+      next(error, result);
+    };
+  };
+  if (given !== undefined) {
+    query.callback = settle(given);
+    plain(query);
+    return undefined;
+  }
+  const promise = new Promise((resolve, reject) => {
+    query.callback = settle((error, result) => {
+      if (error !== null && error !== undefined) reject(error);
+      else resolve(result);
+    });
+  }).catch((error: unknown) => {
+    // As pg does: a stack trace that leads back to the application.
+    if (error instanceof Error) Error.captureStackTrace(error);
+    throw error;
+  });
+  plain(query);
+  return promise;
+}
