@@ -45,6 +45,10 @@ async function attack(
   pool.on('error', (error) => {
     view.say(`an idle connection was lost: ${error.message}`);
   });
+  // The same for one that is in use; the statement that meets it rejects as well, and is counted there.
+  pool.on('connect', (client) => {
+    client.on('error', () => undefined);
+  });
   const events = new DriverEvents(pool.failover);
   const workers = new Workers(pool);
   const progress = new Progress(options, view, workers, events);
