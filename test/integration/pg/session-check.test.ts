@@ -99,6 +99,28 @@ describe.each(['14', '15', '17', '18'])('the session check on PostgreSQL %s', (v
     expect(preparedStatements).toEqual([]);
   });
 
+  it('and the restore trust no search_path that every connection starts with', async () => {
+    const config = { options: '-c search_path=evil,pg_catalog' };
+    const statements = [`SET app.note TO 'a'`, `SET work_mem TO '5MB'`, 'LISTEN x'];
+    const { fresh, result } = await lab.move(statements, { config });
+    expect(result).toEqual({ kind: 'restored' });
+    expect(await valueOf(fresh, 'SHOW app.note')).toBe('a');
+  });
+
+  it("takes nobody else's locks, cursors and temporary tables for its own", async () => {
+    const other = await lab.dial();
+    await other.query('SELECT pg_advisory_lock(1)');
+    await other.query('CREATE TEMP TABLE t (i int)');
+    await other.query('DECLARE c CURSOR WITH HOLD FOR SELECT 1');
+    const client = await lab.dial();
+    expect((await checkSession(sqlRunnerOver(client), [])).pins).toEqual([]);
+    expect((await checkSession(sqlRunnerOver(other), [])).pins.map(({ kind }) => kind)).toEqual([
+      'temporary-object',
+      'advisory-lock',
+      'hold-cursor',
+    ]);
+  });
+
   it('takes any string for a custom name', async () => {
     const client = await lab.dial();
     const names = [`a.b' OR 1 = 1 --`, 'App.TENANT', 'work_mem', 'ü.ü', '.', '', 'a.{names}', 'a.$&'];

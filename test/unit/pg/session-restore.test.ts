@@ -124,6 +124,15 @@ describe('the plan of a restore', () => {
     });
   });
 
+  it('is refused where a custom setting that was never set has a value on the new connection', () => {
+    const never = { ...BASELINE, customSettings: new Map([['app.t', null]]) };
+    const set = { ...BASELINE, customSettings: new Map([['app.t', '']]) };
+    expect(planRestore(never, set)).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('"app.t"'),
+    });
+  });
+
   it.each([
     ['PREPARE p AS SELECT 1; DELETE FROM account', false],
     ['DELETE FROM account; PREPARE p AS SELECT 1', false],

@@ -134,9 +134,8 @@ describe('the answer to the check', () => {
 
   it('is refused if it is none, of another form, too large or not text', () => {
     const nulls = [null, null, null, null, null, null, null];
-    const strange = Buffer.concat([Buffer.from('["'), Buffer.from([0xff]), Buffer.from('"]')]).toString(
-      'base64',
-    );
+    const whole = JSON.stringify(['app', 'app', 'app', 'none', [['x', '?']], ...nulls.slice(1)]);
+    const strange = Buffer.from(whole.replace('?', '\u00ff'), 'latin1').toString('base64');
     for (const rows of [
       [],
       [[null]],
@@ -148,6 +147,12 @@ describe('the answer to the check', () => {
     ]) {
       expect(() => readSessionCheck(rows)).toThrow(SessionStateError);
     }
+  });
+
+  it('is read whatever characters it holds', () => {
+    const value = '\ufeffü €\n"';
+    const answer = encode(['app', 'app', 'app', 'none', [['x', value]], null, null, null, null, false, null]);
+    expect(readSessionCheck([[answer]]).settings.get('x')).toBe(value);
   });
 
   it('is asked for with every custom name once and no character that means something in SQL', () => {
