@@ -4,6 +4,7 @@ import type { FailoverEvents } from '../../src/events.ts';
 export class DriverEvents {
   #replays = 0;
   #commitsResolved = 0;
+  readonly #resolutions = new Map<string, number>();
 
   /** A pool with `failover: false` has no events. */
   constructor(events: FailoverEvents | null) {
@@ -11,8 +12,10 @@ export class DriverEvents {
       ?.on('replaySucceeded', () => {
         this.#replays += 1;
       })
-      .on('commitResolved', () => {
+      .on('commitResolved', ({ outcome, reason }) => {
         this.#commitsResolved += 1;
+        const text = `${outcome}: ${reason}`;
+        this.#resolutions.set(text, (this.#resolutions.get(text) ?? 0) + 1);
       });
   }
 
@@ -24,5 +27,10 @@ export class DriverEvents {
   /** COMMITs that were in flight when the server died, and whose outcome was found out. */
   get commitsResolved(): number {
     return this.#commitsResolved;
+  }
+
+  /** What was found out, why, and how often, the most frequent first. */
+  get resolutions(): readonly (readonly [string, number])[] {
+    return [...this.#resolutions].sort(([, a], [, b]) => b - a);
   }
 }

@@ -9,6 +9,7 @@ export interface Result {
   readonly stallMillis: { readonly p50: number; readonly max: number };
   readonly replays: number;
   readonly commitsResolved: number;
+  readonly resolutions: readonly (readonly [string, number])[];
 }
 
 /** The line that `--json` prints. */
@@ -49,7 +50,7 @@ export function complaints({ ledger, audit }: Result): string[] {
 
 /** The result for people. */
 export function toText(result: Result): string {
-  const { failovers, ledger, audit, stallMillis, replays, commitsResolved } = result;
+  const { failovers, ledger, audit, stallMillis, replays, commitsResolved, resolutions } = result;
   const { acknowledged, failed, unknown } = ledger.counts;
   const wrong = complaints(result);
   const total = (ACCOUNTS * OPENING_BALANCE).toLocaleString('en-US');
@@ -65,6 +66,7 @@ export function toText(result: Result): string {
     `total of all balances      ${audit.totalConserved ? `${total}, as in the beginning` : 'WRONG'}`,
     `transactions replayed      ${replays}`,
     `commits resolved           ${commitsResolved}`,
+    ...resolutions.map(([text, count]) => `  ${count} × ${text}`),
     `stall                      p50 ${stallMillis.p50} ms, max ${stallMillis.max} ms`,
   ];
   for (const [error, count] of ledger.errors.slice(0, 5)) lines.push(`  ${count} × ${error}`);

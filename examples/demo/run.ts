@@ -73,6 +73,7 @@ async function attack(
     stallMillis: workers.stalls.summary(),
     replays: events.replays,
     commitsResolved: events.commitsResolved,
+    resolutions: events.resolutions,
   };
 }
 
