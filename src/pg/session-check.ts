@@ -102,7 +102,8 @@ SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_array(
   EXISTS (SELECT FROM pg_catalog.pg_locks AS l
     WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),
   (SELECT pg_catalog.json_agg(h.name) FROM (
-     SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable LIMIT ${MAX_PIN_NAMES}) AS h)
+     SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable LIMIT ${MAX_PIN_NAMES}) AS h),
+  pg_catalog.current_setting('search_path')
 )::pg_catalog.text, 'UTF8'), 'base64')
 FROM (SELECT
   current_user::pg_catalog.text AS effective_user,
@@ -130,6 +131,7 @@ export function readSessionCheck(
   };
   return Object.freeze({
     ...user,
+    searchPath: asText(items[11]),
     settings: new Map(asPairs(items[4]).map(([name, value]) => [settingKey(name), asText(value)])),
     customSettings: new Map(asPairs(items[5])),
     channels: asList(items[6]).map(asText).sort(),
@@ -170,7 +172,7 @@ function pinsOf(kind: SessionPinKind, names: readonly string[]): readonly Sessio
 /** A lossy decoder would make two different values equal, and the comparison after a restore blind. */
 function decodeStrictly(base64: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(Buffer.from(base64, 'base64'));
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.from(base64, 'base64'));
   } catch (cause) {
     throw new SessionStateError("The session's state holds bytes that are not UTF-8.", { cause });
   }

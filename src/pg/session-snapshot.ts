@@ -45,6 +45,8 @@ export interface SessionSnapshot {
   readonly sessionAuthorization: string;
   /** The setting `role`, which pg_settings does not show; 'none' when no SET ROLE is in effect. */
   readonly role: string;
+  /** The search_path in force, from whatever source: how unqualified names are read. Not compared, not restored. */
+  readonly searchPath: string;
   /**
    * Settings made in the session (pg_settings, source 'session'), as `current_setting` spells them. What came with the
    * startup packet or from ALTER ROLE/DATABASE … SET is not here: it comes by itself on every new connection. Names

@@ -102,7 +102,8 @@ describe.each(['14', '15', '17', '18'])('the session check on PostgreSQL %s', (v
   it('and the restore trust no search_path that every connection starts with', async () => {
     const config = { options: '-c search_path=evil,pg_catalog' };
     const statements = [`SET app.note TO 'a'`, `SET work_mem TO '5MB'`, 'LISTEN x'];
-    const { fresh, result } = await lab.move(statements, { config });
+    const { fresh, snapshot, result } = await lab.move(statements, { config });
+    expect(snapshot.searchPath).toBe('evil,pg_catalog');
     expect(result).toEqual({ kind: 'restored' });
     expect(await valueOf(fresh, 'SHOW app.note')).toBe('a');
   });

@@ -8,6 +8,7 @@ const BASELINE: SessionSnapshot = {
   currentUser: 'app',
   sessionAuthorization: 'app',
   role: 'none',
+  searchPath: 'public',
   settings: new Map(),
   customSettings: new Map(),
   channels: [],
@@ -59,6 +60,7 @@ function stateAnswer(state: SessionSnapshot): string {
     null,
     state.pins.some((pin) => pin.kind === 'advisory-lock'),
     null,
+    state.searchPath,
   ];
   return Buffer.from(JSON.stringify(items)).toString('base64');
 }

@@ -12,6 +12,7 @@ const BASELINE: SessionSnapshot = {
   currentUser: 'app',
   sessionAuthorization: 'app',
   role: 'none',
+  searchPath: 'public',
   settings: new Map(),
   customSettings: new Map(),
   channels: [],
@@ -111,12 +112,14 @@ describe('the answer to the check', () => {
       null,
       true,
       ['c'],
+      'evil, public',
     ]).replace(/(.{76})/g, '$1\n');
     expect(readSessionCheck([[lines]], [{ kind: 'random-seed', names: [] }])).toEqual({
       sessionUser: 'app',
       currentUser: 'tenant',
       sessionAuthorization: 'app',
       role: 'tenant',
+      searchPath: 'evil, public',
       settings: new Map([
         ['work_mem', '5MB'],
         ['lib.level', '1'],
@@ -133,7 +136,7 @@ describe('the answer to the check', () => {
   });
 
   it('is refused if it is none, of another form, too large or not text', () => {
-    const nulls = [null, null, null, null, null, null, null];
+    const nulls = [null, null, null, null, null, null, null, ''];
     const whole = JSON.stringify(['app', 'app', 'app', 'none', [['x', '?']], ...nulls.slice(1)]);
     const strange = Buffer.from(whole.replace('?', '\u00ff'), 'latin1').toString('base64');
     for (const rows of [
@@ -151,7 +154,20 @@ describe('the answer to the check', () => {
 
   it('is read whatever characters it holds', () => {
     const value = '\ufeffü €\n"';
-    const answer = encode(['app', 'app', 'app', 'none', [['x', value]], null, null, null, null, false, null]);
+    const answer = encode([
+      'app',
+      'app',
+      'app',
+      'none',
+      [['x', value]],
+      null,
+      null,
+      null,
+      null,
+      false,
+      null,
+      '',
+    ]);
     expect(readSessionCheck([[answer]]).settings.get('x')).toBe(value);
   });
 
