@@ -144,7 +144,10 @@ function recordWriter(lineage: Lineage, host: string, server: SeenServer): Linea
   const now: TimelineRecord = {
     host,
     start: startOf(server),
-    followsPrevious: isPromotedFromPrevious(lineage, host, timeline, server),
+    // What standbys had is compared once, as long as their records are still of the timeline before.
+    followsPrevious:
+      containsPrevious(lineage, host, timeline, server) ||
+      (before === undefined && receivedFromPrevious(lineage, host, timeline, server)),
     incarnations: [incarnation],
     contested: false,
   };
@@ -191,25 +194,29 @@ function positionOf({ replayLsn, receiveLsn }: SeenServer): Lsn | null {
 
 /**
  * A promotion takes the next free number, so the new timeline need not follow the one before. It does if the server's
- * log is known to contain that one, or if the server was still streaming while that one's host was the only writer.
+ * log is known to contain that one.
  */
-function isPromotedFromPrevious(
-  lineage: Lineage,
-  host: string,
-  timeline: number,
-  server: SeenServer,
-): boolean {
+function containsPrevious(lineage: Lineage, host: string, timeline: number, server: SeenServer): boolean {
   const previous = timeline - 1;
   if (previous === FIRST_TIMELINE || server.logTimelines.includes(previous)) return true;
   const standby = lineage.standbys.get(host);
-  if (standby === undefined || standby.life !== server.startTime) return false;
-  if (standby.timelines.includes(previous)) return true;
+  return standby?.life === server.startTime && standby.timelines.includes(previous);
+}
+
+/**
+ * It also does if the server was still receiving while the host of the timeline before was the only writer, and
+ * received more than any standby had of an older timeline, from which it might have been fed in cascade.
+ */
+function receivedFromPrevious(lineage: Lineage, host: string, timeline: number, server: SeenServer): boolean {
+  const previous = timeline - 1;
+  const { receiveLsn, startTime } = server;
+  const standby = lineage.standbys.get(host);
+  if (receiveLsn === null || standby?.life !== startTime || standby.during !== previous) return false;
   return (
-    standby.during === previous &&
-    standby.position !== null &&
-    server.receiveLsn !== null &&
-    server.receiveLsn > standby.position &&
-    lineage.timelines.get(previous)?.contested === false
+    lineage.timelines.get(previous)?.contested === false &&
+    [...lineage.standbys.values()]
+      .filter((other) => other.during === previous && !other.timelines.includes(previous))
+      .every((other) => other.position !== null && other.position < receiveLsn)
   );
 }
 
