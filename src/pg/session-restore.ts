@@ -3,7 +3,7 @@
  * statements again, and proved by reading everything back before anything else may run. What can't be made equal is
  * refused, because a session that differs silently shows one tenant another's rows (design review A8).
  *
- * After a refusal the connection holds part of the state: close it.
+ * After a refusal or a rejection the connection may hold part of the state: close it.
  */
 
 import { checkSession, SessionStateError } from './session-check.ts';
@@ -41,7 +41,8 @@ const RESTORED: RestoreResult = { kind: 'restored' };
  * No round trip if there is nothing to restore, else two: the settings; then LISTEN, PREPARE and the check, sent
  * without waiting for each other. A third where a setting needs the rights from before SET ROLE.
  *
- * Rejects, like the runner, if the connection is lost, and with an error that lies in the moment (R10): try again.
+ * Rejects, like the runner, if the connection is lost, and with an error that lies in the moment (R10): try again, on a
+ * new connection.
  */
 export async function restoreSession(
   runner: SqlRunner,
