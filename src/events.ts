@@ -156,7 +156,7 @@ export class FailoverEvents {
       this.#emitter.off(name, wrapper);
       return call(event);
     };
-    this.#once.set(listener as Listener, wrapper);
+    this.#once.set(listener, wrapper);
     this.#emitter.on(name, wrapper);
     return this;
   }
@@ -182,7 +182,10 @@ export class FailoverEvents {
    *
    * @internal
    */
-  publish<Name extends keyof FailoverEventMap>(name: Name, event: Parameters<FailoverEventMap[Name]>[0]): void {
+  publish<Name extends keyof FailoverEventMap>(
+    name: Name,
+    event: Parameters<FailoverEventMap[Name]>[0],
+  ): void {
     for (const listener of this.#emitter.listeners(name) as ((event: unknown) => unknown)[]) {
       try {
         const result = listener(event);

@@ -136,7 +136,10 @@ export class Coordinator {
     return this.#withOutcome(failover.join(member));
   }
 
-  publish<Name extends keyof FailoverEventMap>(name: Name, event: Parameters<FailoverEventMap[Name]>[0]): void {
+  publish<Name extends keyof FailoverEventMap>(
+    name: Name,
+    event: Parameters<FailoverEventMap[Name]>[0],
+  ): void {
     for (const emitter of this.#emitters.keys()) emitter.publish(name, event);
   }
 

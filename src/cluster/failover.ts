@@ -215,7 +215,9 @@ export class Failover {
         });
       });
     });
-    return results.map((seen, index) => seen ?? { kind: 'unreachable', address: view.hosts[index]!, reason: 'no answer yet' });
+    return results.map(
+      (seen, index) => seen ?? { kind: 'unreachable', address: view.hosts[index]!, reason: 'no answer yet' },
+    );
   }
 
   /** R14: only an agreeing probe ends a host. Then all its sessions are cut at once (R12). */
@@ -313,6 +315,7 @@ export function abortable<Result>(promise: Promise<Result>, signal: AbortSignal)
 }
 
 function abortReason(signal: AbortSignal): Error {
-  return signal.reason instanceof Error ? signal.reason : new FailoverFailedError('the failover was given up');
+  return signal.reason instanceof Error
+    ? signal.reason
+    : new FailoverFailedError('the failover was given up');
 }
-

@@ -74,7 +74,8 @@ export class ReplayOrder {
     const waiting = this.#waiters;
     this.#waiters = [];
     for (const waiter of waiting) {
-      if (!this.#entries.has(waiter.owner) || this.#mayGo(waiter.owner, waiter.sentSequence)) waiter.resolve();
+      if (!this.#entries.has(waiter.owner) || this.#mayGo(waiter.owner, waiter.sentSequence))
+        waiter.resolve();
       else this.#waiters.push(waiter);
     }
   }

@@ -54,7 +54,7 @@ export function endsConnection(fields: ErrorFields): boolean {
 
 /** Reads the tag of a CommandComplete. */
 export function readTag(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString("latin1", start, end - 1);
+  return bytes.toString('latin1', start, end - 1);
 }
 
 /** The values of a DataRow as text. */
@@ -67,7 +67,7 @@ export function readRow(bytes: Buffer, start: number): (string | null)[] {
     at += 4;
     if (length < 0) values.push(null);
     else {
-      values.push(bytes.toString("utf8", at, at + length));
+      values.push(bytes.toString('utf8', at, at + length));
       at += length;
     }
   }
@@ -77,7 +77,7 @@ export function readRow(bytes: Buffer, start: number): (string | null)[] {
 /** Name and value of a ParameterStatus. */
 export function readParameter(bytes: Buffer, start: number, end: number): { name: string; value: string } {
   const middle = bytes.indexOf(0, start);
-  return { name: bytes.toString("utf8", start, middle), value: bytes.toString("utf8", middle + 1, end - 1) };
+  return { name: bytes.toString('utf8', start, middle), value: bytes.toString('utf8', middle + 1, end - 1) };
 }
 
 function message(type: number, body: Buffer): Buffer {

@@ -28,7 +28,8 @@ export class Client extends pg.Client {
 
   /** @throws ConfigurationError for bad or contradictory settings */
   constructor(config?: string | ClientConfig) {
-    const shared = typeof config === 'object' ? (config as { [POOL_CONTEXT]?: unknown })[POOL_CONTEXT] : undefined;
+    const shared =
+      typeof config === 'object' ? (config as { [POOL_CONTEXT]?: unknown })[POOL_CONTEXT] : undefined;
     const context = isPoolContext(shared) ? shared : makeContext(resolveConnection(config));
     if (context === null) {
       super(config);
@@ -51,7 +52,8 @@ export class Client extends pg.Client {
   override query(...values: any[]): any {
     const session = sessions.get(this);
     // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type
-    const plain = (...passed: unknown[]): unknown => Reflect.apply(pg.Client.prototype.query as Function, this, passed);
+    const plain = (...passed: unknown[]): unknown =>
+      Reflect.apply(pg.Client.prototype.query as Function, this, passed);
     return session === undefined
       ? plain(...values)
       : withdrawable(this as unknown as OuterClient, session, plain, values);

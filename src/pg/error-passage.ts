@@ -35,7 +35,12 @@ export class ErrorPassage {
     if (error instanceof HoldfastError) {
       // The object itself is on its way to the query, so it must become the error.
       Object.setPrototypeOf(parsed, Object.getPrototypeOf(error) as object);
-      Object.assign(parsed, { name: error.name, kind: error.kind, outcome: error.outcome, severity: error.severity });
+      Object.assign(parsed, {
+        name: error.name,
+        kind: error.kind,
+        outcome: error.outcome,
+        severity: error.severity,
+      });
     }
     if (error.cause !== undefined) {
       Object.defineProperty(parsed, 'cause', { value: error.cause, configurable: true, writable: true });

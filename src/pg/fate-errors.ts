@@ -24,7 +24,10 @@ export function fateError(fate: 'unknown' | 'lost' | 'withdraw', cause: Error | 
         because,
       );
     case 'withdraw':
-      return new FailoverFailedError('the application gave up on this while it was waiting: it was never sent', because);
+      return new FailoverFailedError(
+        'the application gave up on this while it was waiting: it was never sent',
+        because,
+      );
   }
 }
 
@@ -44,7 +47,10 @@ export function doomError(doom: Doom | null, refusal: string | null, cause: Erro
         because,
       );
     case 'diverged':
-      return new ReplayDivergedError(`the transaction was replayed on the new server, but ${doom.reason}`, because);
+      return new ReplayDivergedError(
+        `the transaction was replayed on the new server, but ${doom.reason}`,
+        because,
+      );
     case 'withdrawn':
       return new TransactionNotReplayableError(
         'the transaction was lost with its connection and not replayed: the application had given up on one of its statements',
@@ -65,6 +71,8 @@ export function doomError(doom: Doom | null, refusal: string | null, cause: Erro
 
 /** What PostgreSQL says to every statement of an aborted transaction, with the reason as its cause. */
 export function abortedError(cause: Error): Error & { readonly code: string } {
-  const error = new Error('current transaction is aborted, commands ignored until end of transaction block', { cause });
+  const error = new Error('current transaction is aborted, commands ignored until end of transaction block', {
+    cause,
+  });
   return Object.assign(error, { code: '25P02' });
 }

@@ -31,8 +31,8 @@ export function readParse(bytes: Buffer, start: number): { name: string; text: s
   const nameEnd = bytes.indexOf(0, start);
   const textEnd = bytes.indexOf(0, nameEnd + 1);
   return {
-    name: nameEnd === start ? '' : bytes.toString("utf8", start, nameEnd),
-    text: bytes.toString("utf8", nameEnd + 1, textEnd),
+    name: nameEnd === start ? '' : bytes.toString('utf8', start, nameEnd),
+    text: bytes.toString('utf8', nameEnd + 1, textEnd),
   };
 }
 
@@ -41,7 +41,10 @@ export function readBind(bytes: Buffer, start: number): { portal: string; statem
   const portalEnd = bytes.indexOf(0, start);
   if (portalEnd === start && bytes[start + 1] === 0) return UNNAMED_BIND;
   const statementEnd = bytes.indexOf(0, portalEnd + 1);
-  return { portal: bytes.toString("utf8", start, portalEnd), statement: bytes.toString("utf8", portalEnd + 1, statementEnd) };
+  return {
+    portal: bytes.toString('utf8', start, portalEnd),
+    statement: bytes.toString('utf8', portalEnd + 1, statementEnd),
+  };
 }
 
 const UNNAMED_BIND = { portal: '', statement: '' } as const;
@@ -50,18 +53,18 @@ const UNNAMED_BIND = { portal: '', statement: '' } as const;
 export function readTarget(bytes: Buffer, start: number): { kind: 'S' | 'P'; name: string } {
   const kind = bytes[start] === 0x53 ? 'S' : 'P';
   const end = bytes.indexOf(0, start + 1);
-  return { kind, name: end === start + 1 ? '' : bytes.toString("utf8", start + 1, end) };
+  return { kind, name: end === start + 1 ? '' : bytes.toString('utf8', start + 1, end) };
 }
 
 /** Portal name of an Execute. */
 export function readExecute(bytes: Buffer, start: number): string {
   const end = bytes.indexOf(0, start);
-  return end === start ? '' : bytes.toString("utf8", start, end);
+  return end === start ? '' : bytes.toString('utf8', start, end);
 }
 
 /** Text of a Query; `end` is the end of the message. */
 export function readQuery(bytes: Buffer, start: number, end: number): string {
-  return bytes.toString("utf8", start, end - 1);
+  return bytes.toString('utf8', start, end - 1);
 }
 
 /** One statement with its parameters as text, everything unnamed, closed by Sync. */

@@ -26,7 +26,10 @@ interface Wrapped {
  */
 const HiddenClient = ((): StockClientConstructor => {
   const original = pg.Client as unknown as StockClientConstructor;
-  const descriptors = Object.getOwnPropertyDescriptors(original.prototype as object) as Record<string, PropertyDescriptor>;
+  const descriptors = Object.getOwnPropertyDescriptors(original.prototype as object) as Record<
+    string,
+    PropertyDescriptor
+  >;
   for (const descriptor of Object.values(descriptors)) {
     let value: unknown = descriptor.value;
     while (typeof value === 'function' && typeof (value as Wrapped).__original === 'function') {

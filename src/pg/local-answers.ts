@@ -1,7 +1,13 @@
-import { FAILED, IDLE } from '../session/journal.ts';
-import { BackendType, bodyless, commandComplete, errorResponse, noParameters, readyForQuery } from './backend-messages.ts';
+import { IDLE } from '../session/journal.ts';
+import {
+  BackendType,
+  bodyless,
+  commandComplete,
+  errorResponse,
+  noParameters,
+  readyForQuery,
+} from './backend-messages.ts';
 import { FrontendType } from './frontend-messages.ts';
-import type { PgUnit } from './pg-unit.ts';
 
 /**
  * Answers that the driver gives in the server's place, as bytes: pg's own parser and query classes then do with them
@@ -58,16 +64,9 @@ export function endAnswer(status: number): Buffer {
   return readyForQuery(status);
 }
 
-export const ABORTED_STATUS = FAILED;
-
 /** An error of the driver's on its way through pg's parser; `token` finds the error object again behind it. */
 export interface SyntheticError {
   readonly code: string;
   readonly message: string;
   readonly token: string;
-}
-
-/** True if nothing but the end of the answer is owed to the unit. */
-export function onlyEndIsOwed(unit: PgUnit): boolean {
-  return unit.answeredLocally;
 }

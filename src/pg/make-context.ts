@@ -54,14 +54,19 @@ function hostsKey(resolved: ResolvedConnection): string {
   return resolved.hosts.map(hostKey).sort().join(',');
 }
 
-function databaseOf(coordinator: Coordinator, clientConfig: Readonly<Record<string, unknown>>): DatabaseMemory {
+function databaseOf(
+  coordinator: Coordinator,
+  clientConfig: Readonly<Record<string, unknown>>,
+): DatabaseMemory {
   let known = databases.get(coordinator);
   if (known === undefined) {
     known = new Map();
     databases.set(coordinator, known);
   }
   const { database, user } = clientConfig;
-  const name = [database, process.env['PGDATABASE'], user].find((one) => typeof one === 'string' && one !== '');
+  const name = [database, process.env['PGDATABASE'], user].find(
+    (one) => typeof one === 'string' && one !== '',
+  );
   const key = typeof name === 'string' ? name : '';
   let memory = known.get(key);
   if (memory === undefined) {

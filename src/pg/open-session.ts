@@ -64,12 +64,17 @@ type Choice =
 function choose(attempts: readonly Attempt[], attrs: TargetSessionAttrs, isComplete: boolean): Choice | null {
   const observations = attempts.map((one) => one.observation);
   // The second choice of prefer-standby counts only when everybody was asked.
-  const selection = selectForSessionAttrs(observations, attrs === 'prefer-standby' && !isComplete ? 'standby' : attrs);
+  const selection = selectForSessionAttrs(
+    observations,
+    attrs === 'prefer-standby' && !isComplete ? 'standby' : attrs,
+  );
   if (selection.kind === 'none') return null;
   const attempt = attempts[observations.indexOf(selection.observation)];
   if (attempt === undefined) return null;
   if (selection.kind === 'rejected') return { kind: 'rejected', error: attempt.error };
-  return attempt.probed === null ? null : { kind: 'selected', probed: attempt.probed, host: selection.observation };
+  return attempt.probed === null
+    ? null
+    : { kind: 'selected', probed: attempt.probed, host: selection.observation };
 }
 
 async function tryHost(session: LogicalSession, address: HostAddress, signal: AbortSignal): Promise<Attempt> {

@@ -1,4 +1,5 @@
 import type { Unit } from '../session/journal.ts';
+import type { StatementText } from './statement-text.ts';
 
 /** A use of a protocol-level named statement inside a unit, in order. */
 export interface NameUse {
@@ -11,7 +12,7 @@ export interface PgUnit extends Unit {
   /** A Query message; otherwise the extended protocol. */
   readonly simple: boolean;
   /** SQL of its statements, as far as it is known: the Query's text, or those that were parsed or bound. */
-  readonly texts: string[];
+  readonly texts: StatementText[];
   /** Null if it has nothing to do with named statements, as nearly always. */
   nameUses: NameUse[] | null;
   executes: number;

@@ -3,6 +3,7 @@ import { ResponseDigest, sameResults } from '../session/response-digest.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
 import { abortable } from '../cluster/failover.ts';
 import { BackendType } from './backend-messages.ts';
+import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder, ServerConnection } from './server-connection.ts';
@@ -19,8 +20,7 @@ export type ReplayResult =
 export interface ReplaySource {
   readonly units: readonly PgUnit[];
   unitBytes(unit: PgUnit): Buffer;
-  /** Parses named statements again in front of the first unit that uses them (D4). */
-  prepareNames(unit: PgUnit, connection: ServerConnection): void;
+  readonly names: NamedStatements;
 }
 
 /**
@@ -50,7 +50,8 @@ export async function replayJournal(
       order.advance(index);
       continue;
     }
-    const alone = index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrderSensitive(unit);
+    const alone =
+      index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrderSensitive(unit);
     if (alone && index > 0) await abortable(order.turn(unit), signal);
     let end = index + 1;
     if (!alone) {
@@ -58,7 +59,7 @@ export async function replayJournal(
     }
     const batch = units.slice(index, end);
     send(batch, source, connection, progress);
-    await abortable(progress.completed(batch.length), signal);
+    await abortable(progress.completed(), signal);
     if (progress.result !== null) return progress.result;
     index = end;
     order.advance(index);
@@ -77,7 +78,12 @@ function joins(unit: PgUnit, previous: PgUnit, skipped: ReadonlySet<PgUnit>): bo
   );
 }
 
-function send(batch: readonly PgUnit[], source: ReplaySource, connection: ServerConnection, progress: ReplayProgress): void {
+function send(
+  batch: readonly PgUnit[],
+  source: ReplaySource,
+  connection: ServerConnection,
+  progress: ReplayProgress,
+): void {
   const parts: Buffer[] = [];
   const flush = (): void => {
     if (parts.length > 0) connection.write(parts.length === 1 ? parts[0]! : Buffer.concat(parts));
@@ -87,7 +93,7 @@ function send(batch: readonly PgUnit[], source: ReplaySource, connection: Server
   for (const unit of batch) {
     if (unit.nameUses !== null) {
       flush();
-      source.prepareNames(unit, connection);
+      source.names.prepare(unit, connection);
     }
     connection.expect(new ReplayedUnit(unit, progress));
     parts.push(source.unitBytes(unit));
@@ -131,7 +137,7 @@ class ReplayProgress {
     this.#outstanding += units;
   }
 
-  completed(_units: number): Promise<void> {
+  completed(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -192,7 +198,9 @@ class ReplayedUnit implements Responder {
     const expected = unit.digest;
     if (expected === null) {
       // The BEGIN of a chained transaction: nobody was given its answer, but it must have opened one (R13).
-      return digest.status === IDLE ? { kind: 'diverged', reason: 'its transaction could not be opened' } : null;
+      return digest.status === IDLE
+        ? { kind: 'diverged', reason: 'its transaction could not be opened' }
+        : null;
     }
     if (sameResults(expected, digest)) return null;
     if (this.#error !== null && this.#error !== unit.error && liesInTheMoment(this.#error)) {

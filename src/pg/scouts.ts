@@ -46,7 +46,11 @@ export class Scouts {
   async take(host: ReachableHost, signal: AbortSignal): Promise<ProbedConnection> {
     const key = hostKey(host.address);
     let found = this.#kept.get(key);
-    if (found === undefined || found.connection.isLost || incarnationOf(host.address, found.probe) !== host.incarnation) {
+    if (
+      found === undefined ||
+      found.connection.isLost ||
+      incarnationOf(host.address, found.probe) !== host.incarnation
+    ) {
       found = await this.#look(host.address, signal);
     }
     this.#kept.delete(key);
@@ -92,7 +96,8 @@ export class Scouts {
     const kept = this.#kept.get(key);
     this.#kept.delete(key);
     let found: ProbedConnection;
-    if (kept !== undefined && !kept.connection.isLost) found = await this.#probeAgain(kept.connection, address);
+    if (kept !== undefined && !kept.connection.isLost)
+      found = await this.#probeAgain(kept.connection, address);
     else found = await this.open(address, signal);
     if (this.#closed) {
       found.connection.terminate();

@@ -1,6 +1,13 @@
 import type { Socket } from 'node:net';
 import type { HostAddress } from '../topology/host-address.ts';
-import { BackendType, endsConnection, readErrorFields, readParameter, readRow, type ErrorFields } from './backend-messages.ts';
+import {
+  BackendType,
+  endsConnection,
+  readErrorFields,
+  readParameter,
+  readRow,
+  type ErrorFields,
+} from './backend-messages.ts';
 import { statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
 
@@ -282,7 +289,11 @@ function readLength(bytes: Buffer, at: number): number {
 export function lossError(loss: ConnectionLoss | null): Error {
   const fatal = loss?.fatal;
   if (fatal !== undefined && fatal !== null) {
-    return new SqlError(fatal.get('M') ?? 'connection ended by the server', fatal.get('C') ?? '08006', 'FATAL');
+    return new SqlError(
+      fatal.get('M') ?? 'connection ended by the server',
+      fatal.get('C') ?? '08006',
+      'FATAL',
+    );
   }
   return loss?.socketError ?? new Error('Connection terminated unexpectedly');
 }

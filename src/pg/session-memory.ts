@@ -9,6 +9,7 @@ import { checkSession } from './session-check.ts';
 import { pinReason, type SessionSnapshot } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
+import type { StatementText } from './statement-text.ts';
 import type { StatementJudge } from './statement-judge.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
@@ -36,8 +37,8 @@ export class SessionMemory {
   /** A null snapshot is the state in which a connection is dialled: nothing to restore. */
   #state: SessionCleanliness<SessionSnapshot | null> = cleanSession<SessionSnapshot | null>(null);
   /** Texts that nobody has judged: from before the open transaction, and inside it (a replay runs those again). */
-  readonly #unjudgedBefore = new Set<string>();
-  readonly #unjudgedInside = new Set<string>();
+  readonly #unjudgedBefore = new Set<StatementText>();
+  readonly #unjudgedInside = new Set<StatementText>();
   #searchPath: string | null = null;
   /** Something in the open transaction may have done what its ROLLBACK does not undo. */
   #lastsBeyondRollback = false;
@@ -62,7 +63,7 @@ export class SessionMemory {
   }
 
   /** A unit with these texts was sent or answered: told of both, see `CleanlinessEvent`. */
-  ran(texts: readonly string[]): void {
+  ran(texts: readonly StatementText[]): void {
     for (const text of texts) {
       const judgement = this.#judge.known(text, this.#searchPath);
       if (judgement === null) {
@@ -110,9 +111,11 @@ export class SessionMemory {
       this.#searchPath = snapshot.settings.get('search_path') ?? this.#searchPath;
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {
-      const reason = error instanceof SqlError ? `SQLSTATE ${error.code}` : error instanceof Error ? error.name : 'error';
+      const reason =
+        error instanceof SqlError ? `SQLSTATE ${error.code}` : error instanceof Error ? error.name : 'error';
       this.#next({ kind: 'check-failed', asOf, reason });
-      if (!(error instanceof SqlError) && !(error instanceof Error && error.name === 'SessionStateError')) throw error;
+      if (!(error instanceof SqlError) && !(error instanceof Error && error.name === 'SessionStateError'))
+        throw error;
     }
   }
 
@@ -166,7 +169,7 @@ export class SessionMemory {
   }
 
   /** Takes the judged texts out of the set; why one of them may have touched the session's state, null if none. */
-  #unsafeReason(texts: Set<string>): string | null {
+  #unsafeReason(texts: Set<StatementText>): string | null {
     let reason: string | null = null;
     for (const text of texts) {
       const judgement = this.#judge.known(text, this.#searchPath);

@@ -108,7 +108,14 @@ export class SessionRecovery {
     if (this.#abort === null && state.kind === 'reconnecting') {
       const inDoubt = state.plan.resolve !== null;
       const busy = session.isBusy;
-      if (busy && !inDoubt && code !== null && ALWAYS_AIMED.has(code) && this.#respectsKills && this.#loss !== null) {
+      if (
+        busy &&
+        !inDoubt &&
+        code !== null &&
+        ALWAYS_AIMED.has(code) &&
+        this.#respectsKills &&
+        this.#loss !== null
+      ) {
         session.closeAsTerminated(this.#loss);
         return;
       }
@@ -203,9 +210,14 @@ export class SessionRecovery {
     const { coordinator, options } = session.context;
     const lost = this.#lost;
     if (lost === null) throw new FailoverFailedError('the session never had a server');
-    if (this.#attempts > 1) await pause(options.retryMinMillis, options.retryMaxMillis, this.#attempts, signal);
+    if (this.#attempts > 1)
+      await pause(options.retryMinMillis, options.retryMaxMillis, this.#attempts, signal);
     const before = this.#ticket;
-    const ticket = coordinator.join(session, lost.identity, this.#loss?.fatal?.get('C') ?? causeCode(this.#loss));
+    const ticket = coordinator.join(
+      session,
+      lost.identity,
+      this.#loss?.fatal?.get('C') ?? causeCode(this.#loss),
+    );
     this.#ticket = ticket;
     before?.leave('ready');
     if (await this.#isAimed(ticket, lost, signal)) {
@@ -239,7 +251,10 @@ export class SessionRecovery {
     const code = this.#loss?.fatal?.get('C');
     if (code === undefined || !AIMED_IF_SERVER_LIVES.has(code) || !this.#respectsKills) return false;
     if (!this.#session.isBusy || this.#attempts > 1) return false;
-    const window = AbortSignal.any([signal, AbortSignal.timeout(this.#session.context.options.terminationProbeMillis)]);
+    const window = AbortSignal.any([
+      signal,
+      AbortSignal.timeout(this.#session.context.options.terminationProbeMillis),
+    ]);
     try {
       const host = await ticket.primary(window);
       return host.incarnation === lost.identity.incarnation && lost.identity.incarnation !== null;
@@ -266,7 +281,7 @@ export class SessionRecovery {
       const markWorks = await memory.markWorks(connection, host.address, probe);
       await this.#fence(connection, host, signal);
       await this.#restore(connection);
-      const texts = session.pending.flatMap((unit) => unit.texts);
+      const texts = session.conversation.pending.flatMap((unit) => unit.texts);
       if (texts.length > 0) await database.learn(texts, connection, session.memory.searchPath);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks };
@@ -318,7 +333,10 @@ export class SessionRecovery {
         return;
       }
       if (target.snapshot.channels.length > 0) {
-        session.context.coordinator.publish('notificationGap', { session: session.id, channels: target.snapshot.channels });
+        session.context.coordinator.publish('notificationGap', {
+          session: session.id,
+          channels: target.snapshot.channels,
+        });
       }
     }
     session.memory.restored(target.snapshot);
@@ -327,14 +345,14 @@ export class SessionRecovery {
   // ---- phase 1 -----------------------------------------------------------------------------------------------
 
   /** Effect 'resolve'. */
-  resolve(unit: number): void {
+  resolve(): void {
     const epoch = this.#epoch();
-    this.#resolve(unit, epoch).catch((error: unknown) => {
+    this.#resolve(epoch).catch((error: unknown) => {
       this.#stepFailed(epoch, error);
     });
   }
 
-  async #resolve(unit: number, epoch: number): Promise<void> {
+  async #resolve(epoch: number): Promise<void> {
     const session = this.#session;
     const { connection, probe } = session;
     const [origin] = this.#backends;
@@ -366,7 +384,6 @@ export class SessionRecovery {
       return;
     }
     if (outcome !== 'not-committed') this.#refusal ??= this.#stateInDoubt;
-    unit;
     session.dispatch({ kind: 'resolved', epoch, outcome });
   }
 
@@ -408,19 +425,29 @@ export class SessionRecovery {
     if (!this.#isCurrent(epoch)) return;
     switch (result.kind) {
       case 'replayed':
-        await session.replayed(connection, result.status);
+        session.memory.transactionBegan();
+        for (const unit of session.units) session.memory.ran(unit.texts);
+        await session.marks.afterReplay(connection, session.units, result.status);
         if (!this.#isCurrent(epoch)) return;
         coordinator.publish('replaySucceeded', { ...about, durationMillis: durationMillis() });
         session.dispatch({ kind: 'replayed', epoch });
         return;
       case 'diverged':
         coordinator.counters.replaysDiverged++;
-        coordinator.publish('replayDiverged', { ...about, durationMillis: durationMillis(), reason: result.reason });
+        coordinator.publish('replayDiverged', {
+          ...about,
+          durationMillis: durationMillis(),
+          reason: result.reason,
+        });
         this.#planIsFinal = true;
         session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: result.reason } });
         return;
       case 'again':
-        coordinator.publish('replayFailed', { ...about, durationMillis: durationMillis(), reason: result.reason });
+        coordinator.publish('replayFailed', {
+          ...about,
+          durationMillis: durationMillis(),
+          reason: result.reason,
+        });
         session.cut();
     }
   }
@@ -482,6 +509,7 @@ export class SessionRecovery {
     const session = this.#session;
     const { connection } = session;
     if (connection === null) return;
+    const { journal } = session.conversation;
     session.hold();
     connection.run(CHAINED_SQL).then(
       ([row]) => {
@@ -489,12 +517,12 @@ export class SessionRecovery {
         const bytes = queryMessage(beginOf(row?.[0] ?? null, row?.[1] ?? null, row?.[2] ?? null));
         const unit = makeUnit(true, 0, bytes);
         unit.closed = true;
-        session.chainBegan(unit);
+        if (journal.awaitsChainedBegin) journal.beginChained(unit);
         session.letGo();
       },
       () => {
         if (session.connection !== connection) return;
-        session.chainBegan(null);
+        journal.makeUnreplayable('it was begun by COMMIT AND CHAIN, and the server would not tell its mode');
         session.letGo();
       },
     );
@@ -521,4 +549,3 @@ function pause(min: number, max: number, attempt: number, signal: AbortSignal): 
   const millis = Math.min(max, min * 2 ** Math.min(attempt - 2, 10));
   return abortable(new Promise((resolve) => setTimeout(resolve, millis)), signal);
 }
-

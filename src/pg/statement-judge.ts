@@ -1,3 +1,4 @@
+import type { StatementText } from './statement-text.ts';
 import type { SqlRunner } from './sql-runner.ts';
 
 /** What is known of one SQL text (which may hold several statements), on the safe side. */
@@ -17,9 +18,9 @@ export interface Judgement {
 /** Judges the application's statements. What nobody proved is a write that may have touched everything. */
 export interface StatementJudge {
   /** What is known now, at the cost of a look-up; null if it has to be learned first. */
-  known(text: string, searchPath: string | null): Judgement | null;
+  known(text: StatementText, searchPath: string | null): Judgement | null;
   /** Parses, and asks the catalogue over a connection that is idle. Afterwards `known` has an answer for each text. */
-  learn(texts: readonly string[], runner: SqlRunner, searchPath: string | null): Promise<void>;
+  learn(texts: readonly StatementText[], runner: SqlRunner, searchPath: string | null): Promise<void>;
 }
 
 export const NOTHING_PROVED: Judgement = {

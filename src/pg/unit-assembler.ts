@@ -1,6 +1,14 @@
 import type { Arena } from '../session/arena.ts';
-import { FrontendType, readBind, readExecute, readParse, readQuery, readTarget } from './frontend-messages.ts';
+import {
+  FrontendType,
+  readBind,
+  readExecute,
+  readParse,
+  readQuery,
+  readTarget,
+} from './frontend-messages.ts';
 import { makeUnit, type PgUnit } from './pg-unit.ts';
+import { statementText, type StatementText } from './statement-text.ts';
 
 /** What an assembler tells as it cuts the application's bytes into units. */
 export interface UnitListener {
@@ -19,7 +27,7 @@ export interface UnitListener {
 /** A protocol-level named statement: its own Parse message, so that it can be made again anywhere (D4). */
 export interface NamedStatement {
   readonly parseMessage: Buffer;
-  readonly text: string;
+  readonly text: StatementText;
 }
 
 /**
@@ -31,7 +39,7 @@ export class UnitAssembler {
   readonly #arena: Arena;
   readonly #listener: UnitListener;
   readonly statements = new Map<string, NamedStatement>();
-  readonly #portals = new Map<string, string>();
+  readonly #portals = new Map<string, StatementText>();
   #open: PgUnit | null = null;
   #last: PgUnit | null = null;
   /** Bytes of a message that has begun, if its body is needed as a whole. */
@@ -61,7 +69,9 @@ export class UnitAssembler {
   }
 
   accept(chunk: Uint8Array): void {
-    let bytes = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+    let bytes = Buffer.isBuffer(chunk)
+      ? chunk
+      : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
     let at = 0;
     if (this.#copyBytesLeft > 0) {
       at = Math.min(this.#copyBytesLeft, bytes.length);
@@ -94,14 +104,14 @@ export class UnitAssembler {
       case FrontendType.Query: {
         const unit = this.#begin(true);
         this.#append(unit, bytes, start, end);
-        unit.texts.push(readQuery(bytes, body, end));
+        unit.texts.push(statementText(readQuery(bytes, body, end)));
         this.#close(unit);
         return;
       }
       case FrontendType.FunctionCall: {
         const unit = this.#begin(false);
         this.#append(unit, bytes, start, end);
-        unit.texts.push('');
+        unit.texts.push(statementText(''));
         this.#close(unit);
         return;
       }
@@ -126,9 +136,13 @@ export class UnitAssembler {
     switch (bytes[start]) {
       case FrontendType.Parse: {
         const { name, text } = readParse(bytes, body);
-        unit.texts.push(text);
+        const statement = statementText(text);
+        unit.texts.push(statement);
         if (name !== '') {
-          this.statements.set(name, { parseMessage: Buffer.from(bytes.subarray(start, end)), text });
+          this.statements.set(name, {
+            parseMessage: Buffer.from(bytes.subarray(start, end)),
+            text: statement,
+          });
           (unit.nameUses ??= []).push({ kind: 'parse', name });
         }
         return;
@@ -167,12 +181,12 @@ export class UnitAssembler {
     }
   }
 
-  #useStatement(unit: PgUnit, name: string): string | undefined {
+  #useStatement(unit: PgUnit, name: string): StatementText | undefined {
     const text = this.statements.get(name)?.text;
     if (unit.nameUses?.some((use) => use.name === name) !== true) {
       (unit.nameUses ??= []).push({ kind: 'use', name });
       // A text that nobody knows (prepared before us, or by SQL) must not pass for a harmless one.
-      unit.texts.push(text ?? '');
+      unit.texts.push(text ?? statementText(''));
     }
     return text;
   }

@@ -1,26 +1,14 @@
 import type { Ending, Proof } from '../session/loss-plan.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { statementHeads } from './sql/leading-keywords.ts';
-import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
+import type { Command } from './statement-text.ts';
 
 /** What a unit's text says about transactions, by the lexer alone: known at once and without a server. */
 
-type Command = TransactionCommand | 'unknown';
-
 function commandsOf(unit: PgUnit): readonly Command[] {
-  const commands: Command[] = [];
-  for (const text of unit.texts) commands.push(...commandsOfText(text));
-  return commands;
-}
-
-/** A text that nobody knows, or that reads differently by standard_conforming_strings, may be anything. */
-function commandsOfText(text: string): readonly Command[] {
-  if (text === '') return ['unknown'];
-  const commands = transactionCommands(text);
-  if (!text.includes('\\')) return commands;
-  const otherwise = transactionCommands(text, { standardConformingStrings: false });
-  const same = commands.length === otherwise.length && commands.every((command, i) => command === otherwise[i]);
-  return same ? commands : ['unknown'];
+  const [first] = unit.texts;
+  if (unit.texts.length === 1 && first !== undefined) return first.commands;
+  return unit.texts.flatMap((text) => text.commands);
 }
 
 const ENDS: ReadonlySet<Command> = new Set([
@@ -101,9 +89,9 @@ export function proofOf(unit: PgUnit): Proof {
   return 'nothing';
 }
 
-/** True if the text may put the connection into copy mode, where hidden extended messages would kill the COPY. */
-export function mayCopyIn(text: string): boolean {
-  return text === '' || mayCopy(text) || (text.includes('\\') && mayCopy(text, { standardConformingStrings: false }));
+/** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */
+export function mayCopyIn(unit: PgUnit): boolean {
+  return unit.texts.some((text) => text.mayCopy);
 }
 
 /** First words of commands whose effect depends on who comes first: definitions and explicit locks. */
@@ -122,15 +110,19 @@ const MOMENT = /skip\s+locked|nowait|pg_try_advisory|deferrable/i;
 export function isOrderSensitive(unit: PgUnit): boolean {
   if (unit.error !== null) return true;
   const commands = commandsOf(unit);
-  if (commands.some((command) => command !== 'other' && command !== 'begin' && command !== 'savepoint')) return true;
+  if (commands.some((command) => command !== 'other' && command !== 'begin' && command !== 'savepoint'))
+    return true;
   return unit.texts.some(
-    (text) => MOMENT.test(text) || statementHeads(text).some(({ words }) => DEFINITIONS.has(words[0] ?? '')),
+    ({ text }) =>
+      MOMENT.test(text) || statementHeads(text).some(({ words }) => DEFINITIONS.has(words[0] ?? '')),
   );
 }
 
 /** True if the unit may change which transaction is open: in a replay nothing is sent behind it before its answer. */
 export function controlsTransaction(unit: PgUnit): boolean {
-  return commandsOf(unit).some((command) => command !== 'other' && command !== 'savepoint' && command !== 'release');
+  return commandsOf(unit).some(
+    (command) => command !== 'other' && command !== 'savepoint' && command !== 'release',
+  );
 }
 
 /** Errors whose cause lies in the moment: they need not come again (B; R10). */
@@ -145,10 +137,16 @@ export function liesInTheMoment(sqlState: string): boolean {
 }
 
 /** Name of the savepoint of a lone SAVEPOINT or ROLLBACK TO; null for anything else. */
-export function savepointOf(unit: PgUnit): { readonly kind: 'savepoint' | 'rollback-to'; readonly name: string } | null {
+export function savepointOf(
+  unit: PgUnit,
+): { readonly kind: 'savepoint' | 'rollback-to'; readonly name: string } | null {
   const commands = commandsOf(unit);
   const [command] = commands;
   if (commands.length !== 1 || (command !== 'savepoint' && command !== 'rollback-to')) return null;
-  const name = /([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"(?:[^"]|"")+")\s*;?\s*$/.exec(unit.texts[0] ?? '')?.[1];
-  return name === undefined ? null : { kind: command, name: name.startsWith('"') ? name : name.toLowerCase() };
+  const name = /([A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*|"(?:[^"]|"")+")\s*;?\s*$/.exec(
+    unit.texts[0]?.text ?? '',
+  )?.[1];
+  return name === undefined
+    ? null
+    : { kind: command, name: name.startsWith('"') ? name : name.toLowerCase() };
 }

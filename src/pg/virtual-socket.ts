@@ -52,7 +52,9 @@ export class VirtualSocket extends Duplex {
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const done = typeof encoding === 'function' ? encoding : callback;
     if (this.destroyed || this.#closing) {
-      const error = Object.assign(new Error('This socket has been ended by the other party'), { code: 'EPIPE' });
+      const error = Object.assign(new Error('This socket has been ended by the other party'), {
+        code: 'EPIPE',
+      });
       if (typeof done === 'function') process.nextTick(done, error);
       return false;
     }

@@ -27,7 +27,10 @@ export function withdrawable(
   values: readonly unknown[],
 ): unknown {
   const [config] = values;
-  const own = typeof config === 'object' && config !== null ? (config as { query_timeout?: unknown }).query_timeout : undefined;
+  const own =
+    typeof config === 'object' && config !== null
+      ? (config as { query_timeout?: unknown }).query_timeout
+      : undefined;
   const limit = own ?? client.connectionParameters.query_timeout;
   const isSubmittable = typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function';
   if (!limit || isSubmittable || config === null || config === undefined) return plain(...values);

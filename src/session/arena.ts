@@ -29,7 +29,10 @@ export class Arena {
   append(source: Uint8Array, start: number, end: number, keepFrom: number): void {
     const length = end - start;
     if (this.#end - this.#origin + length > this.#bytes.length) this.#makeRoom(length, keepFrom);
-    this.#bytes.set(start === 0 && end === source.length ? source : source.subarray(start, end), this.#end - this.#origin);
+    this.#bytes.set(
+      start === 0 && end === source.length ? source : source.subarray(start, end),
+      this.#end - this.#origin,
+    );
     this.#end += length;
   }
 

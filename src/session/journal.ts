@@ -104,15 +104,20 @@ export class Journal<U extends Unit> {
       // A1: whatever the status byte says, the journalled transaction is over and must never be sent again.
       this.#clear();
       if (chains) this.#chained = 'awaiting-begin';
-      else this.#unreplayable = 'the transaction began inside a multi-statement string that also holds a COMMIT';
+      else
+        this.#unreplayable = 'the transaction began inside a multi-statement string that also holds a COMMIT';
       return true;
     }
     if (this.#unreplayable !== null) return false;
     this.#units.push(unit);
     if (this.#units.length > this.#limits.maxStatements) {
-      this.makeUnreplayable(`it has more than ${this.#limits.maxStatements} statements (failover.maxJournalStatements)`);
+      this.makeUnreplayable(
+        `it has more than ${this.#limits.maxStatements} statements (failover.maxJournalStatements)`,
+      );
     } else if (unit.end - this.#units[0]!.start > this.#limits.maxBytes) {
-      this.makeUnreplayable(`its statements take more than ${this.#limits.maxBytes} bytes (failover.maxJournalBytes)`);
+      this.makeUnreplayable(
+        `its statements take more than ${this.#limits.maxBytes} bytes (failover.maxJournalBytes)`,
+      );
     }
     return false;
   }

@@ -126,7 +126,9 @@ function planOpen(situation: LossSituation): LossPlan {
   }
   if (unit.ending === 'rollback') {
     // Pipelined work in front of a ROLLBACK: it had no effect, but its results are owed.
-    return unreplayable === null ? replay(situation) : gone(situation, { kind: 'not-replayable', reason: unreplayable });
+    return unreplayable === null
+      ? replay(situation)
+      : gone(situation, { kind: 'not-replayable', reason: unreplayable });
   }
   if (unit.proof === 'failed') {
     // Nothing of it is committed. It must not run again: the COMMIT could succeed this time after the application was
@@ -134,7 +136,9 @@ function planOpen(situation: LossSituation): LossPlan {
     const sole = unit.ending === 'commit' || unit.ending === 'commit-and-chain' || unit.ending === 'prepare';
     const before: Fate[] = pending.slice(0, ending).map(() => 'unknown');
     if (sole) return planAutocommit(situation, ending + 1, [...before, 'finish-failed']);
-    const fates: Fate[] = pending.map((_, index) => (index < ending ? 'unknown' : index === ending ? 'finish-failed' : 'refuse'));
+    const fates: Fate[] = pending.map((_, index) =>
+      index < ending ? 'unknown' : index === ending ? 'finish-failed' : 'refuse',
+    );
     return { situation, transaction: 'gone', resolve: null, fates, doom: { kind: 'statement-failed' } };
   }
   if (unit.proof === 'committed') return afterVerdict(situation, ending, 'committed');
@@ -187,11 +191,40 @@ export function afterGivingUp(plan: LossPlan, doom: Doom): LossPlan {
   return gone(plan.situation, doom);
 }
 
+/**
+ * The application has given up on pending units while the session recovers (R15): what was not sent never is, and an
+ * open transaction is not brought back. Whatever was decided about outcomes stays.
+ */
+export function afterWithdrawal(plan: LossPlan, withdrawn: readonly boolean[]): LossPlan {
+  const pending = plan.situation.pending.map((unit, i) =>
+    withdrawn[i] === true ? { ...unit, withdrawn: true } : unit,
+  );
+  const situation: LossSituation = { ...plan.situation, pending };
+  if (plan.transaction === 'replay') return gone(situation, { kind: 'withdrawn' });
+  if (plan.resolve !== null) return { ...plan, situation };
+  let doom = plan.doom;
+  const fates = plan.fates.map((fate, i): Fate => {
+    const unit = pending[i];
+    if (unit?.withdrawn !== true || (fate !== 'send' && fate !== 'again'))
+      return doom === null ? fate : refused(fate);
+    // Had it opened a transaction, what stands behind it must not run in autocommit.
+    if (unit.opens) doom ??= { kind: 'withdrawn' };
+    return 'withdraw';
+  });
+  return { ...plan, situation, fates, doom };
+}
+
+function refused(fate: Fate): Fate {
+  return fate === 'send' || fate === 'again' ? 'refuse' : fate;
+}
+
 function undecided(situation: LossSituation, unit: number, before: readonly Fate[]): LossPlan {
   const commit = situation.pending[unit];
   if (commit?.opens === true && commit.ending === 'unclear') {
     // The application believes that a transaction is open behind it: what follows must not run in autocommit.
-    const fates = situation.pending.map((_, i): Fate => (i < unit ? before[i]! : i === unit ? 'unknown' : 'refuse'));
+    const fates = situation.pending.map((_, i): Fate =>
+      i < unit ? before[i]! : i === unit ? 'unknown' : 'refuse',
+    );
     return { situation, transaction: 'gone', resolve: null, fates, doom: { kind: 'outcome-unknown' } };
   }
   return planAutocommit(situation, unit + 1, [...before, 'unknown']);
@@ -207,7 +240,13 @@ function replay(situation: LossSituation): LossPlan {
  * the transaction (the session answers those itself, see `Doom`).
  */
 function gone(situation: LossSituation, doom: Doom): LossPlan {
-  return { situation, transaction: 'gone', resolve: null, fates: situation.pending.map(() => 'refuse'), doom };
+  return {
+    situation,
+    transaction: 'gone',
+    resolve: null,
+    fates: situation.pending.map(() => 'refuse'),
+    doom,
+  };
 }
 
 /** Plans the pending units from `first` on, with no transaction of the application open in front of them. */
@@ -229,7 +268,13 @@ function planAutocommit(situation: LossSituation, first: number, decided: readon
       // A whole transaction was pipelined with its COMMIT, before its mark could come back.
       for (let j = i; j < pending.length; j++) fates.push(pending[j]!.sent ? 'unknown' : 'refuse');
       const doomed = pending.some((one, j) => j >= i && !one.sent);
-      return { situation, transaction, resolve: null, fates, doom: doomed ? { kind: 'outcome-unknown' } : null };
+      return {
+        situation,
+        transaction,
+        resolve: null,
+        fates,
+        doom: doomed ? { kind: 'outcome-unknown' } : null,
+      };
     } else if (unit.repeatable) {
       fates.push('again');
       inside = unit.opens;
@@ -257,7 +302,9 @@ function doomedFrom(
 }
 
 function endsLater(pending: readonly PendingUnit[], opener: number): boolean {
-  return pending.some((unit, i) => i >= opener && unit.sent && unit.ending !== 'none' && unit.ending !== 'rollback');
+  return pending.some(
+    (unit, i) => i >= opener && unit.sent && unit.ending !== 'none' && unit.ending !== 'rollback',
+  );
 }
 
 function unreachable(value: never): never {

@@ -234,7 +234,7 @@ export class ResponseDigest {
 /** Order matters: fold(fold(x, a), b) differs from fold(fold(x, b), a). */
 function foldLane(fold: number, lane: number): number {
   const mixed = Math.imul(fold ^ lane, 0x9e3779b1);
-  return ((mixed << 13) | (mixed >>> 19)) + 0x165667b1 | 0;
+  return (((mixed << 13) | (mixed >>> 19)) + 0x165667b1) | 0;
 }
 
 function grown(values: Int32Array): Int32Array<ArrayBuffer> {

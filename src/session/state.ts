@@ -1,4 +1,11 @@
-import { afterGivingUp, afterVerdict, type CommitOutcome, type Doom, type LossPlan } from './loss-plan.ts';
+import {
+  afterGivingUp,
+  afterVerdict,
+  afterWithdrawal,
+  type CommitOutcome,
+  type Doom,
+  type LossPlan,
+} from './loss-plan.ts';
 
 /**
  * The life of one logical session, as data.
@@ -17,7 +24,12 @@ export type SessionState =
   /** Statements flow. With a doom the session answers them itself until the application ends its transaction. */
   | { readonly kind: 'online'; readonly epoch: Epoch; readonly doom: Doom | null }
   /** The connection is lost, another one is being looked for (phase 0). */
-  | { readonly kind: 'reconnecting'; readonly epoch: Epoch; readonly plan: LossPlan; readonly doom: Doom | null }
+  | {
+      readonly kind: 'reconnecting';
+      readonly epoch: Epoch;
+      readonly plan: LossPlan;
+      readonly doom: Doom | null;
+    }
   /** The new connection is there; what became of the COMMIT in flight is being found out (phase 1). */
   | { readonly kind: 'resolving'; readonly epoch: Epoch; readonly plan: LossPlan; readonly unit: number }
   /** The journal is being replayed (phase 2). */
@@ -39,8 +51,8 @@ export type SessionEvent =
   | { readonly kind: 'released'; readonly epoch: Epoch }
   /** A unit that was run again gave other results than what was already handed over (R5). */
   | { readonly kind: 'diverged'; readonly epoch: Epoch; readonly doom: Doom; readonly open: boolean }
-  /** The application gave up on a statement (R15). `unsentOrOpen`: it waits unsent, or a transaction is open. */
-  | { readonly kind: 'withdrawn'; readonly plan: LossPlan }
+  /** The application gave up on all that is pending (R15). */
+  | { readonly kind: 'withdrawn' }
   /** The application has ended its doomed transaction. */
   | { readonly kind: 'doom-ended' }
   /** Recovery is given up: deadline, pinned or unchecked state, a kill aimed at this session. */
@@ -104,11 +116,9 @@ export function transition(state: SessionState, event: SessionEvent): Transition
     case 'diverged':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'online') return illegal(state, event);
-      return event.open
-        ? go({ ...state, doom: event.doom }, { kind: 'rollback' })
-        : go(state);
+      return event.open ? go({ ...state, doom: event.doom }, { kind: 'rollback' }) : go(state);
     case 'withdrawn':
-      return onWithdrawn(state, event.plan);
+      return onWithdrawn(state);
     case 'doom-ended':
       return 'doom' in state ? go({ ...state, doom: null }) : illegal(state, event);
     case 'failed':
@@ -136,9 +146,15 @@ function onLost(state: Exclude<SessionState, { kind: 'closed' }>, epoch: Epoch, 
     // The plan made at the first loss stays, with what was resolved since: nothing was let go in between (R10, R11).
     case 'resolving':
     case 'replaying':
-      return go({ kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: null }, { kind: 'reconnect' });
+      return go(
+        { kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: null },
+        { kind: 'reconnect' },
+      );
     case 'waiting':
-      return go({ kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: state.doom }, { kind: 'reconnect' });
+      return go(
+        { kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: state.doom },
+        { kind: 'reconnect' },
+      );
     default:
       return unreachable(state);
   }
@@ -156,7 +172,10 @@ function onReconnected(
 /** Goes into the phase that the plan asks for next. */
 function proceed(plan: LossPlan, epoch: Epoch, doom: Doom | null): Transition {
   if (plan.resolve !== null) {
-    return go({ kind: 'resolving', epoch, plan, unit: plan.resolve }, { kind: 'resolve', unit: plan.resolve });
+    return go(
+      { kind: 'resolving', epoch, plan, unit: plan.resolve },
+      { kind: 'resolve', unit: plan.resolve },
+    );
   }
   if (plan.transaction === 'replay') return go({ kind: 'replaying', epoch, plan }, { kind: 'replay' });
   return await_(epoch, plan, plan.doom ?? doom);
@@ -166,28 +185,39 @@ function await_(epoch: Epoch, plan: LossPlan, doom: Doom | null, ...before: Effe
   return go({ kind: 'waiting', epoch, plan, doom }, ...before, { kind: 'await-release' });
 }
 
-/** While recovering, the plan is made anew with the unit withdrawn; a verdict that was already reached stays. */
-function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>, plan: LossPlan): Transition {
+/** While recovering: what waits is never let go (R15). A verdict that was already reached stays. */
+function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>): Transition {
   switch (state.kind) {
     case 'connecting':
     case 'online':
       return go(state); // On the wire it runs to its end, as with pg; a loss later plans without it.
     case 'reconnecting':
+      return go({
+        ...state,
+        plan: withdrawAll(state.plan),
+        doom: withdrawAll(state.plan).doom ?? state.doom,
+      });
     case 'resolving':
-      return go({ ...state, plan: { ...plan, resolve: state.plan.resolve } });
+      return go({ ...state, plan: withdrawAll(state.plan) });
     case 'replaying': {
-      // Not let go yet, so it never will be: the transaction is rolled back (R15).
-      const doomed = afterGivingUp(plan, { kind: 'withdrawn' });
-      return await_(state.epoch, doomed, doomed.doom, { kind: 'rollback' });
+      const plan = withdrawAll(state.plan);
+      return await_(state.epoch, plan, plan.doom, { kind: 'rollback' });
     }
     case 'waiting': {
-      if (state.plan.transaction !== 'replay') return go({ ...state, plan });
-      const doomed = afterGivingUp(plan, { kind: 'withdrawn' });
-      return go({ kind: 'waiting', epoch: state.epoch, plan: doomed, doom: doomed.doom }, { kind: 'rollback' });
+      const plan = withdrawAll(state.plan);
+      const next = { ...state, plan, doom: plan.doom ?? state.doom };
+      return state.plan.transaction === 'replay' ? go(next, { kind: 'rollback' }) : go(next);
     }
     default:
       return unreachable(state);
   }
+}
+
+function withdrawAll(plan: LossPlan): LossPlan {
+  return afterWithdrawal(
+    plan,
+    plan.situation.pending.map(() => true),
+  );
 }
 
 function go(state: SessionState, ...effects: Effect[]): Transition {

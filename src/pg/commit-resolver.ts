@@ -1,0 +1,218 @@
+/**
+ * Finds out what became of a COMMIT, an autocommit write or a PREPARE TRANSACTION whose answer was lost (R3, R6): asks
+ * the server, ends the old backend where it still lives, and lets `decideCommit` judge. It never decides while the
+ * transaction is in progress, and never says 'committed' where synchronous standbys are configured before one of them
+ * has it (design review A5).
+ *
+ * Every statement is a transaction of its own, so the default isolation level of the role does not matter: there is
+ * nothing in it that a snapshot could be too old for.
+ */
+import { abortable } from '../cluster/failover.ts';
+import type { CommitMark } from './commit-mark.ts';
+import type { TransactionStatus, VerdictReason } from './commit-verdict.ts';
+import { decideCommit } from './commit-verdict.ts';
+import type { FenceOptions } from './fence.ts';
+import { fenceBackend, pause } from './fence.ts';
+import type { Lineage } from './lineage.ts';
+import type { Lsn } from './lsn.ts';
+import type { BackendIdentity, ProbeResult } from './probe.ts';
+import type { SqlRow, SqlRunner } from './sql-runner.ts';
+import { SqlError } from './sql-runner.ts';
+import { parseTimelineHistory, timelineHistoryPath } from './timeline-history.ts';
+
+export interface CommitInDoubt extends FenceOptions {
+  /** Taken before the COMMIT was sent. */
+  readonly mark: CommitMark | null;
+  /** The probe of the lost connection. A mark of another life is not believed. */
+  readonly captured: Pick<ProbeResult, 'incarnation'>;
+  /** The backend of the lost connection, if it is known. */
+  readonly backend: BackendIdentity | null;
+  /** The identifier, if what is in doubt is a PREPARE TRANSACTION: 'committed' then means that it took effect. */
+  readonly preparedAs?: string | null;
+  /** A connection to the new primary, idle and outside any transaction. */
+  readonly runner: SqlRunner;
+  /** A probe of that same connection. */
+  readonly server: ProbeResult;
+  /** Must contain that probe. */
+  readonly lineage: Lineage;
+}
+
+/** Why; stable names, for events and tests. */
+export type ResolutionReason =
+  | VerdictReason
+  /** The deadline passed before the transaction was over. The runner's connection may still be busy. */
+  | 'still-in-progress'
+  /** At the deadline its backend was waiting for a synchronous standby. */
+  | 'waiting-for-sync'
+  /** Committed here, but at the deadline no synchronous standby was known to have it. The runner still waits for one. */
+  | 'not-replicated'
+  /** The deadline passed while the server was being asked. The runner's connection is still busy. */
+  | 'no-answer';
+
+export interface CommitResolution {
+  readonly outcome: 'committed' | 'not-committed' | 'unknown';
+  readonly reason: ResolutionReason;
+}
+
+const STATUS_SQL = 'SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)';
+
+/** The view has 32-bit xids. */
+const PREPARED_SQL =
+  'SELECT 1 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) $1::pg_catalog.text ' +
+  'AND p.transaction OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid ' +
+  'AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()';
+
+const MAY_READ_SQL = `SELECT pg_catalog.has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE')::pg_catalog.text`;
+const READ_SQL = 'SELECT pg_catalog.pg_read_file($1::pg_catalog.text)';
+
+/** Its record lies behind the COMMIT in question, so a standby that has it has that as well. */
+const SYNCHRONOUS_COMMIT_SQL =
+  `SELECT pg_catalog.set_config('synchronous_commit', 'on', true), ` +
+  `pg_catalog.pg_logical_emit_message(true, '', '')::pg_catalog.text`;
+
+const NOT_YET_ASSIGNED = '22023';
+const PAUSE_MILLIS = 20;
+
+/**
+ * Resolves within the signal's deadline. Rejects only if the connection was lost, or the server failed in a way that
+ * says nothing: then resolve again on another connection (R10).
+ */
+export async function resolveCommit(inDoubt: CommitInDoubt): Promise<CommitResolution> {
+  const { captured, signal } = inDoubt;
+  const mark = inDoubt.mark?.incarnation === captured.incarnation ? inDoubt.mark : null;
+  if (mark === null) return { outcome: 'unknown', reason: 'no-mark' };
+  const questions = new Questions(inDoubt, mark);
+  try {
+    return await resolveMarked(inDoubt, mark, questions);
+  } catch (error) {
+    if (signal.aborted) return { outcome: 'unknown', reason: 'no-answer' };
+    throw error;
+  }
+}
+
+async function resolveMarked(
+  inDoubt: CommitInDoubt,
+  mark: CommitMark,
+  questions: Questions,
+): Promise<CommitResolution> {
+  const { server, lineage, signal } = inDoubt;
+  let history: ReadonlyMap<number, Lsn> | null = null;
+  for (;;) {
+    const status = await questions.status();
+    const { verdict, reason } = decideCommit(mark, { server, status, history }, lineage);
+    switch (verdict) {
+      case 'not-committed':
+        return { outcome: 'not-committed', reason };
+      case 'committed': {
+        if (!server.synchronousStandbys || (await questions.isReplicated()))
+          return { outcome: 'committed', reason };
+        return { outcome: 'unknown', reason: 'not-replicated' };
+      }
+      case 'in-progress': {
+        const end = await waitForEnd(inDoubt, mark);
+        if (end !== 'ask-again') return { outcome: 'unknown', reason: end };
+        break;
+      }
+      case 'unknown': {
+        if (reason !== 'lineage-unproved' || history !== null) return { outcome: 'unknown', reason };
+        history = await questions.history();
+        if (history === null || signal.aborted) return { outcome: 'unknown', reason };
+        break;
+      }
+    }
+  }
+}
+
+/**
+ * On the server that the transaction ran on, its backend lives: it is ended and waited for. On any other server the xid
+ * belongs to a prepared transaction, or to somebody else's: its end tells.
+ */
+async function waitForEnd(
+  inDoubt: CommitInDoubt,
+  mark: CommitMark,
+): Promise<'ask-again' | 'waiting-for-sync' | 'still-in-progress'> {
+  const { server, backend, runner, signal, sleep = pause } = inDoubt;
+  if (server.incarnation === mark.incarnation && backend !== null) {
+    const fenced = await fenceBackend(runner, backend, { signal, sleep });
+    if (fenced === 'waiting-for-sync') return fenced;
+  }
+  try {
+    // Also after it has gone: a prepared transaction outlives its backend.
+    await sleep(PAUSE_MILLIS, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+  return signal.aborted ? 'still-in-progress' : 'ask-again';
+}
+
+/** What is asked of the server. */
+class Questions {
+  readonly #inDoubt: CommitInDoubt;
+  readonly #mark: CommitMark;
+
+  constructor(inDoubt: CommitInDoubt, mark: CommitMark) {
+    this.#inDoubt = inDoubt;
+    this.#mark = mark;
+  }
+
+  async status(): Promise<TransactionStatus> {
+    const { preparedAs } = this.#inDoubt;
+    const { xid } = this.#mark;
+    try {
+      const [row] = await this.#run(STATUS_SQL, [xid]);
+      switch (row?.[0]) {
+        case 'committed':
+          return 'committed';
+        case 'aborted':
+          return 'aborted';
+        case 'in progress': {
+          if (preparedAs === null || preparedAs === undefined) return 'in progress';
+          const found = await this.#run(PREPARED_SQL, [preparedAs, xid]);
+          return found.length > 0 ? 'prepared' : 'in progress';
+        }
+        default:
+          return 'none';
+      }
+    } catch (error) {
+      if (error instanceof SqlError && error.code === NOT_YET_ASSIGNED) return 'future';
+      if (isRefusal(error)) return 'none';
+      throw error;
+    }
+  }
+
+  /** The history of the server's timeline; `null` where the role may not read it, as is usual. */
+  async history(): Promise<ReadonlyMap<number, Lsn> | null> {
+    const { timeline } = this.#inDoubt.server;
+    if (timeline === null || timeline === this.#mark.timeline) return null;
+    try {
+      const [may] = await this.#run(MAY_READ_SQL);
+      if (may?.[0] !== 'true') return null;
+      const [row] = await this.#run(READ_SQL, [timelineHistoryPath(timeline)]);
+      return typeof row?.[0] === 'string' ? parseTimelineHistory(row[0]) : null;
+    } catch (error) {
+      if (error instanceof SqlError) return null;
+      throw error;
+    }
+  }
+
+  /** Waits until a synchronous standby has flushed the log up to here; false if the deadline passes before. */
+  async isReplicated(): Promise<boolean> {
+    try {
+      const rows = await this.#run(SYNCHRONOUS_COMMIT_SQL);
+      return rows.length === 1;
+    } catch (error) {
+      if (this.#inDoubt.signal.aborted || isRefusal(error)) return false;
+      throw error;
+    }
+  }
+
+  async #run(sql: string, parameters?: readonly string[]): Promise<readonly SqlRow[]> {
+    const { runner, signal } = this.#inDoubt;
+    return await abortable(runner.run(sql, parameters), signal);
+  }
+}
+
+/** The server does not have what was asked for, or does not let us have it, and never will on this connection. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof SqlError && ['42501', '42883', '0A000', 'XX000'].includes(error.code);
+}

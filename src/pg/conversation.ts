@@ -1,0 +1,179 @@
+import { IDLE, Journal } from '../session/journal.ts';
+import { ResponseDigest } from '../session/response-digest.ts';
+import { ResumeFilter, type ResumeVerdict } from '../session/resume-filter.ts';
+import { BackendType, readTag } from './backend-messages.ts';
+import { endAnswer } from './local-answers.ts';
+import type { PgUnit } from './pg-unit.ts';
+import { digestMessage, errorCode, hashedPart } from './response-hash.ts';
+import type { Responder } from './server-connection.ts';
+import { endingOf } from './unit-facts.ts';
+
+/** What a completed unit has changed. */
+export interface UnitCompleted {
+  readonly unit: PgUnit;
+  readonly status: number;
+  readonly wasOpen: boolean;
+  /** A transaction of the application ended with it. */
+  readonly ended: boolean;
+}
+
+export interface ConversationListener {
+  /** A unit's answer is complete and journalled. Returns what to give the application behind it, or null. */
+  unitCompleted(completed: UnitCompleted): Buffer | null;
+  /** A unit that ran again gave other results; its answer was swallowed. Returns what to give instead (R5). */
+  unitDiverged(unit: PgUnit, status: number): Buffer;
+  /** Statements of the wire protocol were dropped by SQL: all of them, or some. */
+  statementsDropped(all: boolean): void;
+}
+
+export interface ConversationLimits {
+  readonly maxJournalStatements: number;
+  readonly maxJournalBytes: number;
+  readonly maxKeptRowHashes: number;
+}
+
+/**
+ * What the application asked and what it was given: the pending units in order, the digest of the answer that is under
+ * way, and the journal of the open transaction. Takes the answers to the application's units.
+ */
+export class Conversation implements Responder {
+  readonly journal: Journal<PgUnit>;
+  readonly #pending: PgUnit[] = [];
+  readonly #digest: ResponseDigest;
+  readonly #listener: ConversationListener;
+  readonly #nextSequence: () => number;
+  #resume: ResumeFilter | null = null;
+  #hasDiverged = false;
+
+  constructor(limits: ConversationLimits, nextSequence: () => number, listener: ConversationListener) {
+    this.journal = new Journal({
+      maxStatements: limits.maxJournalStatements,
+      maxBytes: limits.maxJournalBytes,
+    });
+    this.#digest = new ResponseDigest(limits.maxKeptRowHashes);
+    this.#nextSequence = nextSequence;
+    this.#listener = listener;
+  }
+
+  /** Units without ReadyForQuery; the first is the one that answers belong to. */
+  get pending(): readonly PgUnit[] {
+    return this.#pending;
+  }
+
+  /** Messages of the first pending unit's answer that the application was given. */
+  get given(): number {
+    return this.#digest.messages;
+  }
+
+  add(unit: PgUnit): void {
+    this.#pending.push(unit);
+  }
+
+  /** A unit is written to the server: its answer is expected here. */
+  sent(unit: PgUnit): void {
+    unit.sentSequence = this.#nextSequence();
+  }
+
+  /** The first pending unit was answered by the driver itself. */
+  answered(): PgUnit | undefined {
+    this.#digest.reset();
+    return this.#pending.shift();
+  }
+
+  /** The connection is gone: what was given so far of the first answer is remembered. */
+  interrupted(): void {
+    this.#resume = null;
+    this.#hasDiverged = false;
+  }
+
+  /** The first pending unit runs again: what was given of its answer must come again, and is skipped (R2, R4). */
+  resume(): void {
+    this.#resume = this.#digest.messages > 0 ? new ResumeFilter(this.#digest.partial()) : null;
+  }
+
+  clear(): void {
+    this.#pending.length = 0;
+    this.journal.reset();
+  }
+
+  message(type: number, bytes: Buffer, start: number, end: number): boolean {
+    const unit = this.#pending[0];
+    if (unit === undefined || this.#hasDiverged) return false;
+    this.#note(unit, type, bytes, start, end);
+    if (this.#resume !== null) {
+      const verdict = filter(this.#resume, type, bytes, start, end);
+      if (verdict === 'swallow') return false;
+      if (verdict === 'diverged') {
+        this.#hasDiverged = true;
+        return false;
+      }
+    }
+    digestMessage(this.#digest, type, bytes, start, end);
+    return true;
+  }
+
+  ready(status: number): boolean | Buffer {
+    const unit = this.#pending.shift();
+    if (unit === undefined) return false;
+    if (this.#hasDiverged) {
+      this.#hasDiverged = false;
+      this.#resume = null;
+      this.#digest.reset();
+      return this.#listener.unitDiverged(unit, status);
+    }
+    this.#resume = null;
+    unit.acknowledgedSequence = this.#nextSequence();
+    const digest = this.#digest.finish(status);
+    this.#digest.reset();
+    const { journal } = this;
+    const wasOpen = journal.open;
+    const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
+    const ended = journal.complete(unit, digest, chains);
+    const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended });
+    return behind === null ? true : Buffer.concat([endAnswer(status), behind]);
+  }
+
+  abandoned(): void {
+    // The session is told of the loss as a whole; nothing more is known for a single unit.
+  }
+
+  #note(unit: PgUnit, type: number, bytes: Buffer, start: number, end: number): void {
+    switch (type) {
+      case BackendType.CommandComplete:
+        unit.completions++;
+        this.#noteTag(unit, bytes, start, end);
+        return;
+      case BackendType.ErrorResponse:
+        unit.error = errorCode(bytes, start, end);
+        return;
+      case BackendType.CopyInResponse:
+      case BackendType.CopyBothResponse:
+        unit.copyIn = true;
+        return;
+      default:
+        return;
+    }
+  }
+
+  #noteTag(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
+    // By its first letter before a string is made of it: this runs for every statement. C(OMMIT), P(REPARE …), D(ISCARD …).
+    const first = bytes[start + 5];
+    if (first !== 0x43 && first !== 0x50 && first !== 0x44) return;
+    const tag = readTag(bytes, start + 5, end);
+    if (tag === 'COMMIT' || tag === 'PREPARE TRANSACTION') unit.committed = true;
+    else if (tag.startsWith('DEALLOCATE') || tag === 'DISCARD ALL')
+      this.#listener.statementsDropped(tag.endsWith('ALL'));
+  }
+}
+
+function filter(
+  resume: ResumeFilter,
+  type: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+): ResumeVerdict {
+  if (type === BackendType.DataRow || type === BackendType.CopyData) return resume.row(bytes, start + 5, end);
+  const part = hashedPart(type, bytes, start, end);
+  return resume.message(part, 0, part.length, type, type === BackendType.ErrorResponse);
+}

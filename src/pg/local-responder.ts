@@ -1,0 +1,149 @@
+import { InternalError } from '../errors.ts';
+import { FAILED, IDLE } from '../session/journal.ts';
+import type { Doom, Ending, Fate } from '../session/loss-plan.ts';
+import type { Conversation } from './conversation.ts';
+import type { ErrorPassage } from './error-passage.ts';
+import { abortedError, doomError, fateError } from './fate-errors.ts';
+import { endAnswer, errorAnswer, successAnswer } from './local-answers.ts';
+import type { PgUnit } from './pg-unit.ts';
+import { endingOf } from './unit-facts.ts';
+
+/** What the responder needs of its session. */
+export interface ResponderHost {
+  readonly doom: Doom | null;
+  /** Why the session's state could not be restored, where that is the reason. */
+  readonly refusal: string | null;
+  /** What the connection was lost to. */
+  readonly cause: Error | null;
+  unitBytes(unit: PgUnit): Buffer;
+  doomEnded(): void;
+  /** The driver has answered the unit itself. */
+  unitAnswered(unit: PgUnit): void;
+}
+
+/**
+ * Answers the units whose fate is not up to a server: outcomes that were resolved, and everything that a doomed session
+ * is asked (design.md section 1, *doomed*; A13).
+ */
+export class LocalResponder {
+  readonly #conversation: Conversation;
+  readonly #passage: ErrorPassage;
+  readonly #host: ResponderHost;
+  readonly #fates = new Map<PgUnit, Fate>();
+  #isDoomTold = false;
+
+  constructor(conversation: Conversation, passage: ErrorPassage, host: ResponderHost) {
+    this.#conversation = conversation;
+    this.#passage = passage;
+    this.#host = host;
+  }
+
+  /** True if the driver answers this unit itself. */
+  owns(unit: PgUnit): boolean {
+    return this.#fates.has(unit);
+  }
+
+  get isNeeded(): boolean {
+    return this.#fates.size > 0;
+  }
+
+  decide(unit: PgUnit, fate: Fate): void {
+    this.#fates.set(unit, fate);
+  }
+
+  /** The session is doomed from here on; `told`: the reason was already given to a statement. */
+  doomed(told: boolean): void {
+    this.#isDoomTold = told;
+  }
+
+  /** All pending units are refused. */
+  refuseAll(): void {
+    for (const unit of this.#conversation.pending)
+      if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
+  }
+
+  clear(): void {
+    this.#fates.clear();
+  }
+
+  /** Answers to the units at the head whose fate is decided; null if there are none. */
+  settle(): Buffer | null {
+    const answers: Buffer[] = [];
+    for (;;) {
+      const unit = this.#conversation.pending[0];
+      const fate = unit === undefined ? undefined : this.#fates.get(unit);
+      if (unit === undefined || fate === undefined) break;
+      if (!unit.closed) {
+        // The application waits for an answer of a unit that it has not closed (a cursor): the error now, its end later.
+        if (!unit.answeredLocally) {
+          unit.answeredLocally = true;
+          if (unit.error === null) answers.push(errorAnswer(this.#passage.send(this.#openError(fate)), null));
+        }
+        break;
+      }
+      answers.push(this.#answer(unit, fate));
+      this.#fates.delete(unit);
+      this.#conversation.answered();
+      this.#host.unitAnswered(unit);
+    }
+    return answers.length === 0 ? null : Buffer.concat(answers);
+  }
+
+  #answer(unit: PgUnit, fate: Fate): Buffer {
+    const ending = endingOf(unit);
+    const bytes = this.#host.unitBytes(unit);
+    const status = this.#host.doom === null ? IDLE : FAILED;
+    const { given } = this.#conversation;
+    switch (fate) {
+      case 'finish':
+        return successAnswer(bytes, ending === 'prepare' ? 'PREPARE TRANSACTION' : 'COMMIT', given);
+      case 'finish-rollback':
+        return successAnswer(bytes, 'ROLLBACK', given);
+      case 'finish-failed':
+        return endAnswer(status);
+      case 'unknown':
+      case 'lost':
+      case 'withdraw':
+        if (unit.answeredLocally) return endAnswer(status);
+        return errorAnswer(this.#passage.send(fateError(fate, this.#host.cause)), status);
+      case 'refuse':
+        return this.#refuse(unit, ending);
+      case 'send':
+      case 'again':
+        throw new InternalError(`a unit to be sent was to be answered instead (${fate})`);
+    }
+  }
+
+  #openError(fate: Fate): Error & { readonly code: string } {
+    if (fate === 'refuse') return this.#doomOrAborted();
+    return fateError(fate === 'lost' || fate === 'withdraw' ? fate : 'unknown', this.#host.cause);
+  }
+
+  #refuse(unit: PgUnit, ending: Ending): Buffer {
+    if (unit.answeredLocally) return endAnswer(FAILED);
+    const { doom, refusal, cause } = this.#host;
+    if (ending === 'rollback') {
+      this.#endDoom();
+      return successAnswer(this.#host.unitBytes(unit), 'ROLLBACK', 0);
+    }
+    if (ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare') {
+      const error = doomError(doom, refusal, cause);
+      this.#endDoom();
+      return errorAnswer(this.#passage.send(error), IDLE);
+    }
+    return errorAnswer(this.#passage.send(this.#doomOrAborted()), FAILED);
+  }
+
+  /** The first statement gets the reason, the others what PostgreSQL says in an aborted transaction. */
+  #doomOrAborted(): Error & { readonly code: string } {
+    const error = doomError(this.#host.doom, this.#host.refusal, this.#host.cause);
+    if (this.#isDoomTold) return abortedError(error);
+    this.#isDoomTold = true;
+    return error;
+  }
+
+  #endDoom(): void {
+    this.#isDoomTold = false;
+    this.#host.doomEnded();
+  }
+}

@@ -1,0 +1,89 @@
+import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
+import type { Judgement } from './statement-judge.ts';
+
+/** What one statement does to the transaction; 'unknown' where nobody can say. */
+export type Command = TransactionCommand | 'unknown';
+
+/** How many texts are kept. One that fell out is read again at its next use. */
+const MAX_TEXTS = 5_000;
+/** Longer texts are not kept: they are rarely repeated, and would fill the memory. */
+const MAX_KEPT_LENGTH = 20_000;
+
+/**
+ * One SQL text of the application, which may hold several statements, with what was found out about it. The same text
+ * is the same object, so that on the hot path a unit costs one look-up.
+ */
+export class StatementText {
+  readonly text: string;
+  #commands: readonly Command[] | null = null;
+  #copies: boolean | null = null;
+  /** Last judgement, and for whom it holds. */
+  #judged: {
+    readonly by: object;
+    readonly searchPath: string | null;
+    readonly until: number;
+    readonly judgement: Judgement;
+  } | null = null;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** Its statements' part in transactions, by the lexer alone. */
+  get commands(): readonly Command[] {
+    this.#commands ??= commandsOf(this.text);
+    return this.#commands;
+  }
+
+  /** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */
+  get mayCopy(): boolean {
+    this.#copies ??=
+      this.text === '' ||
+      mayCopy(this.text) ||
+      (this.text.includes('\\') && mayCopy(this.text, { standardConformingStrings: false }));
+    return this.#copies;
+  }
+
+  /** What was judged before by this judge under this search_path, if that still holds. */
+  judgement(by: object, searchPath: string | null, now: number): Judgement | null {
+    const judged = this.#judged;
+    return judged !== null && judged.by === by && judged.searchPath === searchPath && now < judged.until
+      ? judged.judgement
+      : null;
+  }
+
+  remember(by: object, searchPath: string | null, until: number, judgement: Judgement): void {
+    this.#judged = { by, searchPath, until, judgement };
+  }
+}
+
+const texts = new Map<string, StatementText>();
+
+/** The one object for this text. */
+export function statementText(text: string): StatementText {
+  const known = texts.get(text);
+  if (known !== undefined) return known;
+  const made = new StatementText(text);
+  if (text.length > MAX_KEPT_LENGTH) return made;
+  if (texts.size >= MAX_TEXTS) {
+    // The oldest go first. Maps keep the order of insertion.
+    let excess = MAX_TEXTS / 10;
+    for (const old of texts.keys()) {
+      if (excess-- <= 0) break;
+      texts.delete(old);
+    }
+  }
+  texts.set(text, made);
+  return made;
+}
+
+/** A text that nobody knows, or that reads differently by standard_conforming_strings, may be anything. */
+function commandsOf(text: string): readonly Command[] {
+  if (text === '') return ['unknown'];
+  const commands = transactionCommands(text);
+  if (!text.includes('\\')) return commands;
+  const otherwise = transactionCommands(text, { standardConformingStrings: false });
+  const same =
+    commands.length === otherwise.length && commands.every((command, i) => command === otherwise[i]);
+  return same ? commands : ['unknown'];
+}
