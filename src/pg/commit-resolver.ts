@@ -208,6 +208,7 @@ class Questions {
 
   async #run(sql: string, parameters?: readonly string[]): Promise<readonly SqlRow[]> {
     const { runner, signal } = this.#inDoubt;
+    signal.throwIfAborted();
     return await abortable(runner.run(sql, parameters), signal);
   }
 }

@@ -53,6 +53,7 @@ export async function fenceBackend(
   let isTold = false;
   try {
     for (;;) {
+      signal.throwIfAborted();
       const rows = await abortable(runner.run(LOOK_SQL, [backend.pid]), signal);
       const [row] = rows;
       if (row === undefined) return 'gone';
