@@ -1,0 +1,74 @@
+/**
+ * How fast the driver is beside stock pg (`npm run bench`), and how soon an open transaction goes on when its
+ * connection is cut.
+ */
+import stock from 'pg';
+import holdfast from '../../src/pg.ts';
+import { PostgresNode } from '../support/postgres-node.ts';
+import { compare, type Comparison, type Contestant } from './comparison.ts';
+import { measureFailovers, type FailoverTime } from './failover-time.ts';
+import { HELP, parseOptions, type BenchOptions } from './options.ts';
+import { comparisonTable, failoverTable } from './report.ts';
+import { createTables, WORKLOADS, type Workload } from './workloads.ts';
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2));
+  if (options.help) {
+    console.log(HELP);
+    return;
+  }
+  const workloads = WORKLOADS.filter(({ name }) => name.includes(options.only));
+  const comparisons = workloads.length === 0 ? [] : await compareAll(workloads, options);
+  if (comparisons.length > 0) console.log(comparisonTable(comparisons));
+  const failovers: readonly FailoverTime[] = 'failover'.includes(options.only)
+    ? await measureFailovers(options.cuts, options.fsync)
+    : [];
+  if (failovers.length > 0) console.log(`\n${failoverTable(failovers)}`);
+  if (options.json) console.log(JSON.stringify({ fsync: options.fsync, comparisons, failovers }));
+}
+
+async function compareAll(workloads: readonly Workload[], options: BenchOptions): Promise<Comparison[]> {
+  const node = await PostgresNode.create({
+    durable: options.fsync,
+    settings: { shared_buffers: '128MB', autovacuum: false },
+  });
+  try {
+    await node.start();
+    await createTables(node);
+    const perWorkload = (options.seconds * 1_000) / workloads.length;
+    const rounds = Math.max(3, Math.floor(perWorkload / (2 * options.sliceMillis)) - 1);
+    const results: Comparison[] = [];
+    for (const workload of workloads) {
+      const clients: stock.Client[] = [];
+      try {
+        const contestants = [
+          await connect(workload, clients, () => new stock.Client(node.connectionConfig())),
+          await connect(workload, clients, () => new holdfast.Client(node.connectionConfig())),
+        ] as const;
+        results.push(await compare(workload, ...contestants, { rounds, sliceMillis: options.sliceMillis }));
+      } finally {
+        await Promise.allSettled(
+          clients.map(async (client) => {
+            await client.end();
+          }),
+        );
+      }
+    }
+    return results;
+  } finally {
+    await node.destroy();
+  }
+}
+
+async function connect(
+  workload: Workload,
+  all: stock.Client[],
+  make: () => stock.Client,
+): Promise<Contestant> {
+  const clients = Array.from({ length: workload.clients }, make);
+  all.push(...clients);
+  await Promise.all(clients.map(async (client) => await client.connect()));
+  return { clients };
+}
+
+await main();

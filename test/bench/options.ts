@@ -1,0 +1,63 @@
+import { parseArgs } from 'node:util';
+
+export interface BenchOptions {
+  /** How long the comparison with stock pg runs in all; the failover part comes on top. */
+  readonly seconds: number;
+  /** Length of one slice of one driver. */
+  readonly sliceMillis: number;
+  /** Connections cut in each variant of the failover part. */
+  readonly cuts: number;
+  readonly fsync: boolean;
+  /** Only workloads whose name contains this. */
+  readonly only: string;
+  readonly json: boolean;
+  readonly help: boolean;
+}
+
+export const HELP = `Usage: npm run bench -- [options]
+
+Runs stock pg and holdfast in turn, slice by slice, on one PostgreSQL server, and prints the ratios; then cuts the
+connection under open transactions and measures how long the next statement takes. Machines differ and are busy:
+only the ratios mean something.
+
+  --seconds <n>   length of the comparison (default 32)
+  --slice <ms>    length of one slice (default 200)
+  --cuts <n>      connections cut in each failover variant (default 40)
+  --fsync         a server that flushes its log to the disk at each COMMIT
+  --only <text>   only the workloads whose name contains the text, such as 'tpcb 1', 'select' or 'failover'
+  --json          prints the result as one line of JSON at the end
+  --help          prints this
+`;
+
+/** Reads the command line; throws with a message that quotes what is wrong. */
+export function parseOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      seconds: { type: 'string', default: '32' },
+      slice: { type: 'string', default: '200' },
+      cuts: { type: 'string', default: '40' },
+      fsync: { type: 'boolean', default: false },
+      only: { type: 'string', default: '' },
+      json: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false, short: 'h' },
+    },
+  });
+  return {
+    seconds: wholeNumber('seconds', values.seconds, 1, 3_600),
+    sliceMillis: wholeNumber('slice', values.slice, 20, 10_000),
+    cuts: wholeNumber('cuts', values.cuts, 1, 10_000),
+    fsync: values.fsync,
+    only: values.only,
+    json: values.json,
+    help: values.help,
+  };
+}
+
+function wholeNumber(name: string, text: string, min: number, max: number): number {
+  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) {
+    throw new Error(`--${name} must be a whole number from ${min} to ${max}, not '${text}'`);
+  }
+  return value;
+}

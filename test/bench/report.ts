@@ -1,0 +1,38 @@
+import type { Comparison } from './comparison.ts';
+import type { FailoverTime } from './failover-time.ts';
+
+/** One table of ratios; below 1 is less than stock pg. */
+export function comparisonTable(comparisons: readonly Comparison[]): string {
+  const rows = comparisons.map((one) => [
+    one.workload,
+    one.throughput.toFixed(3),
+    one.p50.toFixed(3),
+    one.p99.toFixed(3),
+    one.cpu.toFixed(3),
+    one.stock.perSecond.toFixed(0),
+    one.holdfast.perSecond.toFixed(0),
+    String(one.rounds),
+  ]);
+  return table(['holdfast / pg', 'throughput', 'p50', 'p99', 'cpu', 'pg/s', 'holdfast/s', 'rounds'], rows);
+}
+
+export function failoverTable(times: readonly FailoverTime[]): string {
+  const rows = times.map((one) => [
+    one.variant,
+    one.medianMillis.toFixed(1),
+    one.maxMillis.toFixed(1),
+    String(one.cuts),
+  ]);
+  return table(['open transaction goes on', 'median ms', 'max ms', 'cuts'], rows);
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => row[column]!.length)),
+  );
+  const line = (cells: readonly string[]): string =>
+    cells
+      .map((cell, column) => (column === 0 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)))
+      .join('  ');
+  return [line(head), widths.map((width) => '-'.repeat(width)).join('  '), ...rows.map(line)].join('\n');
+}

@@ -1,0 +1,62 @@
+import type { ClientBase } from 'pg';
+import type { PostgresNode } from '../support/postgres-node.ts';
+
+/** What one client does again and again. */
+export interface Workload {
+  readonly name: string;
+  readonly clients: number;
+  /** One operation, whose time counts. */
+  run(client: ClientBase): Promise<void>;
+}
+
+const BRANCHES = 10;
+const TELLERS = BRANCHES * 10;
+const ACCOUNTS = BRANCHES * 10_000;
+
+/** The tables of pgbench, with fewer accounts: all of it stays in memory. */
+export async function createTables(node: PostgresNode): Promise<void> {
+  await node.query(`
+    CREATE TABLE branches (bid int PRIMARY KEY, bbalance int NOT NULL, filler char(88)) WITH (fillfactor = 50);
+    CREATE TABLE tellers (tid int PRIMARY KEY, bid int, tbalance int NOT NULL, filler char(84)) WITH (fillfactor = 50);
+    CREATE TABLE accounts (aid int PRIMARY KEY, bid int, abalance int NOT NULL, filler char(84)) WITH (fillfactor = 80);
+    CREATE TABLE history (tid int, bid int, aid int, delta int, mtime timestamp, filler char(22));
+    INSERT INTO branches SELECT bid, 0, '' FROM generate_series(1, ${BRANCHES}) AS bid;
+    INSERT INTO tellers SELECT tid, (tid - 1) / 10 + 1, 0, '' FROM generate_series(1, ${TELLERS}) AS tid;
+    INSERT INTO accounts SELECT aid, (aid - 1) / 10000 + 1, 0, '' FROM generate_series(1, ${ACCOUNTS}) AS aid;
+    GRANT ALL ON branches, tellers, accounts, history TO app`);
+  // Not in the string above: VACUUM runs in no transaction.
+  await node.query('VACUUM ANALYZE');
+}
+
+/** The transaction of TPC-B as pgbench has it: seven statements, with parameters. */
+export async function transferMoney(client: ClientBase): Promise<void> {
+  const bid = upTo(BRANCHES);
+  const tid = upTo(TELLERS);
+  const aid = upTo(ACCOUNTS);
+  const delta = upTo(10_001) - 5_001;
+  await client.query('BEGIN');
+  await client.query('UPDATE accounts SET abalance = abalance + $1 WHERE aid = $2', [delta, aid]);
+  await client.query('SELECT abalance FROM accounts WHERE aid = $1', [aid]);
+  await client.query('UPDATE tellers SET tbalance = tbalance + $1 WHERE tid = $2', [delta, tid]);
+  await client.query('UPDATE branches SET bbalance = bbalance + $1 WHERE bid = $2', [delta, bid]);
+  await client.query(
+    'INSERT INTO history (tid, bid, aid, delta, mtime) VALUES ($1, $2, $3, $4, CURRENT_TIMESTAMP)',
+    [tid, bid, aid, delta],
+  );
+  await client.query('COMMIT');
+}
+
+async function readBalance(client: ClientBase): Promise<void> {
+  await client.query('SELECT abalance FROM accounts WHERE aid = $1', [upTo(ACCOUNTS)]);
+}
+
+export const WORKLOADS: readonly Workload[] = [
+  { name: 'tpcb 1', clients: 1, run: transferMoney },
+  { name: 'tpcb 8', clients: 8, run: transferMoney },
+  { name: 'select 1', clients: 1, run: readBalance },
+  { name: 'select 8', clients: 8, run: readBalance },
+];
+
+function upTo(count: number): number {
+  return 1 + Math.floor(Math.random() * count);
+}
