@@ -27,8 +27,10 @@ export interface FailoverPort {
 const STAGE = { searching: 0, resolving: 1, replaying: 2, ready: 3 } as const;
 type Stage = (typeof STAGE)[keyof typeof STAGE];
 
-/** The others may still be dialling when the first eligible host has answered: how long to wait for a rival. */
+/** The others may still be dialling when a primary could be chosen: how long to wait for a rival. */
 const RIVAL_GRACE_MILLIS = 50;
+/** The same if the choice is the very server whose connection was lost: a promoted rival must not be overlooked. */
+const OLD_PRIMARY_GRACE_MILLIS = 250;
 
 /** One session's part in a failover. */
 export interface Ticket {
@@ -65,6 +67,7 @@ export class Failover {
   readonly #entries = new Set<Entry>();
   readonly #abort = new AbortController();
   #search: Promise<ReachableHost> | null = null;
+  #found: ReachableHost | null = null;
   #rotation = 0;
   #waiters: { readonly stage: Stage; readonly open: () => void }[] = [];
   #released = 0;
@@ -110,8 +113,9 @@ export class Failover {
       failoverId: this.id,
       order,
       primary: (signal) => abortable(this.#primary(), signal),
-      refused: () => {
-        this.#search = null;
+      refused: (host) => {
+        // Only if that is still the one that is given out: many sessions may be refused by the same host.
+        if (this.#found === host) this.searchAgain();
       },
       resolved: (signal) => {
         entry.stage = STAGE.replaying;
@@ -137,6 +141,7 @@ export class Failover {
   /** The chosen primary is lost again: the next ask begins a new search. */
   searchAgain(): void {
     this.#search = null;
+    this.#found = null;
   }
 
   #endIfEmpty(): void {
@@ -185,34 +190,49 @@ export class Failover {
       throw new NotYet(this.#lastReason);
     }
     this.#lastHost = hostKey(selection.observation.address);
+    this.#found = selection.observation;
     this.#port.selected(selection.observation);
     return selection.observation;
   }
 
   /**
-   * Asks all hosts side by side. Once one that could be chosen has answered, the silent ones get only a short grace:
-   * a rival that answers later than that would have been as unreachable to everybody else.
+   * Asks all hosts side by side. Once a primary could be chosen from what has answered, the silent ones get only a short
+   * grace: a rival that answers later than that would have been as unreachable to everybody else.
    */
   async #observeAll(member: Member, view: TopologyView, signal: AbortSignal): Promise<HostObservation[]> {
     const results: (HostObservation | null)[] = view.hosts.map(() => null);
+    const seenSoFar = (): HostObservation[] => results.filter((seen) => seen !== null);
     let pending = view.hosts.length;
     await new Promise<void>((resolve) => {
-      if (pending === 0) {
-        resolve();
-        return;
-      }
       let grace: NodeJS.Timeout | undefined;
       const done = (): void => {
         clearTimeout(grace);
         resolve();
       };
+      const answered = (index: number, seen: HostObservation): void => {
+        results[index] = seen;
+        pending--;
+        if (pending === 0) {
+          done();
+          return;
+        }
+        const selection = selectPrimary(seenSoFar(), this.#port.knowledge, { suggested: view.primary });
+        clearTimeout(grace);
+        if (selection.kind !== 'selected') return;
+        const isOld = selection.observation.incarnation === this.lost.incarnation;
+        grace = setTimeout(done, isOld ? OLD_PRIMARY_GRACE_MILLIS : RIVAL_GRACE_MILLIS);
+      };
+      if (pending === 0) resolve();
       view.hosts.forEach((address, index) => {
-        void member.observe(address, signal).then((seen) => {
-          results[index] = seen;
-          pending--;
-          if (pending === 0) done();
-          else if (seen.kind === 'reachable' && seen.writable) grace ??= setTimeout(done, RIVAL_GRACE_MILLIS);
-        });
+        member.observe(address, signal).then(
+          (seen) => {
+            answered(index, seen);
+          },
+          (error: unknown) => {
+            const reason = error instanceof Error ? error.name : 'error';
+            answered(index, { kind: 'unreachable', address, reason });
+          },
+        );
       });
     });
     return results.map(

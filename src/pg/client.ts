@@ -46,19 +46,25 @@ export class Client extends pg.Client {
     Object.assign(connection, { ssl: false });
     connection.prependListener('errorMessage', session.passage.receive);
   }
+}
 
-  // One signature for all of pg's overloads: this only looks at what passes. `any` is what makes it fit each of them.
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any
-  override query(...values: any[]): any {
+type AnyFunction = (...values: unknown[]) => unknown;
+
+// Not a method of the class: its one signature would hide pg's overloads from everybody's types.
+Object.defineProperty(Client.prototype, 'query', {
+  configurable: true,
+  writable: true,
+  enumerable: false,
+  value: function query(this: Client, ...values: unknown[]): unknown {
     const session = sessions.get(this);
-    // eslint-disable-next-line @typescript-eslint/no-unsafe-function-type
-    const plain = (...passed: unknown[]): unknown =>
-      Reflect.apply(pg.Client.prototype.query as Function, this, passed);
+    // Looked up at each call: tracing tools patch pg's prototype at any time.
+    const stock = (pg.Client.prototype as unknown as { query: AnyFunction }).query;
+    const plain = (...passed: unknown[]): unknown => Reflect.apply(stock, this, passed);
     return session === undefined
       ? plain(...values)
       : withdrawable(this as unknown as OuterClient, session, plain, values);
-  }
-}
+  },
+});
 
 /** True if the client is inside a transaction that is gone (A13). */
 export function isDoomed(client: object): boolean {

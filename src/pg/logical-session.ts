@@ -473,6 +473,10 @@ export class LogicalSession
       case 'rollback':
         this.#rollBack();
         return;
+      case 'discard-connection':
+        this.#connection?.destroy();
+        this.#forgetConnection();
+        return;
       case 'await-release':
         this.#recovery.awaitRelease();
         return;

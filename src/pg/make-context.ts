@@ -15,10 +15,12 @@ export const POOL_CONTEXT = Symbol('holdfast.pool-context');
 
 const databases = new WeakMap<Coordinator, Map<string, DatabaseMemory>>();
 
-/** What the sessions of one client or pool share; null with `failover: false`. */
+/** What the sessions of one client or pool share; null with `failover: false` and for replication connections. */
 export function makeContext(resolved: ResolvedConnection): SessionContext | null {
   const options = resolved.failover;
   if (options === false) return null;
+  // A walsender speaks another protocol: there is nothing to journal, and hidden statements would break it.
+  if (Boolean(resolved.clientConfig['replication'])) return null;
   refuseOwnTransport(resolved.clientConfig);
   const coordinator =
     options.provider === undefined

@@ -60,6 +60,7 @@ export async function replayJournal(
     const batch = units.slice(index, end);
     send(batch, source, connection, progress);
     await abortable(progress.completed(), signal);
+    signal.throwIfAborted();
     if (progress.result !== null) return progress.result;
     index = end;
     order.advance(index);

@@ -66,6 +66,8 @@ export class ServerConnection implements SqlRunner {
   #neededBytes = HEADER_BYTES;
   #loss: ConnectionLoss | null = null;
   #socketError: Error | null = null;
+  /** The server's last words, until all that came in front of them is handed on. */
+  #fatal: { readonly fields: ErrorFields; readonly message: Buffer } | null = null;
 
   constructor(
     socket: Socket,
@@ -208,6 +210,8 @@ export class ServerConnection implements SqlRunner {
 
   /** Walks the messages of a chunk; runs of messages for the application are handed on unsliced and at the end. */
   #walk(chunk: Buffer): void {
+    // Also if a responder cuts the connection: what it was told before is in the runs.
+    const owner = this.#owner;
     const length = chunk.length;
     const runs: Buffer[] = [];
     let runStart = 0;
@@ -223,20 +227,21 @@ export class ServerConnection implements SqlRunner {
         runStart = end;
       }
       at = end;
-      if (this.#loss !== null) break;
+      if (this.#loss !== null || this.#fatal !== null) break;
     }
     if (at > runStart) runs.push(runStart === 0 && at === length ? chunk : chunk.subarray(runStart, at));
-    if (at < length && this.#loss === null) {
+    if (at < length && this.#loss === null && this.#fatal === null) {
       this.#partial.push(chunk.subarray(at));
       this.#partialBytes = length - at;
       this.#neededBytes = length - at < HEADER_BYTES ? HEADER_BYTES : 1 + readLength(chunk, at + 1);
     }
     // Only now: the application answers synchronously, and must find everything in its final state.
-    const owner = this.#owner;
-    if (owner === null) return;
-    for (const run of runs) {
-      if (!owner.deliver(run)) this.#socket.pause();
+    if (owner !== null) {
+      for (const run of runs) {
+        if (!owner.deliver(run)) this.#socket.pause();
+      }
     }
+    if (this.#fatal !== null) this.#lose(this.#fatal.fields, this.#fatal.message);
   }
 
   #route(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
@@ -257,7 +262,7 @@ export class ServerConnection implements SqlRunner {
         const fields = readErrorFields(bytes, start + HEADER_BYTES, end);
         if (endsConnection(fields)) {
           // The application's client must not see it before it is known what it means (T8, R14).
-          this.#lose(fields, Buffer.from(bytes.subarray(start, end)));
+          this.#fatal = { fields, message: Buffer.from(bytes.subarray(start, end)) };
           return false;
         }
         return this.#responders[0]?.message(type, bytes, start, end) ?? false;

@@ -108,7 +108,7 @@ export class SessionMemory {
     this.#next({ kind: 'check-began' });
     try {
       const snapshot = await checkSession(runner, this.#customNames());
-      this.#searchPath = snapshot.settings.get('search_path') ?? this.#searchPath;
+      this.#searchPath = snapshot.searchPath;
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {
       const reason =
@@ -149,7 +149,7 @@ export class SessionMemory {
     this.#unjudgedBefore.clear();
     this.#unjudgedInside.clear();
     this.#next({ kind: 'restored', snapshot });
-    this.#searchPath = snapshot?.settings.get('search_path') ?? this.#searchPath;
+    if (snapshot !== null) this.#searchPath = snapshot.searchPath;
   }
 
   async #judgeAll(runner: SqlRunner): Promise<void> {

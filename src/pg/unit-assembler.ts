@@ -149,7 +149,7 @@ export class UnitAssembler {
       }
       case FrontendType.Bind: {
         const { portal, statement } = readBind(bytes, body);
-        const text = statement === '' ? unit.texts.at(-1) : this.#useStatement(unit, statement);
+        const text = statement === '' ? this.#lastParsed(unit) : this.#useStatement(unit, statement);
         if (portal !== '' && text !== undefined) this.#portals.set(portal, text);
         return;
       }
@@ -161,7 +161,10 @@ export class UnitAssembler {
       case FrontendType.Execute: {
         unit.executes++;
         const text = this.#portals.get(readExecute(bytes, body));
-        if (text !== undefined && !unit.texts.includes(text)) unit.texts.push(text);
+        // The unnamed portal is nearly always that of the Bind in this same unit.
+        if (text !== undefined ? !unit.texts.includes(text) : unit.texts.length === 0) {
+          unit.texts.push(text ?? statementText(''));
+        }
         return;
       }
       case FrontendType.Close: {
@@ -179,6 +182,15 @@ export class UnitAssembler {
       default:
         return; // Unknown to us: the server will say what it thinks of it.
     }
+  }
+
+  /** A statement parsed before this unit may be anything: nobody knows its text any more. */
+  #lastParsed(unit: PgUnit): StatementText {
+    const last = unit.texts.at(-1);
+    if (last !== undefined) return last;
+    const unknown = statementText('');
+    unit.texts.push(unknown);
+    return unknown;
   }
 
   #useStatement(unit: PgUnit, name: string): StatementText | undefined {

@@ -72,7 +72,9 @@ export class Journal<U extends Unit> {
 
   /** Why the open transaction can't be replayed (R7), or null if it can. */
   get unreplayable(): string | null {
-    return this.#unreplayable;
+    if (this.#unreplayable !== null) return this.#unreplayable;
+    // Without its BEGIN the rest would run in autocommit (A1).
+    return this.awaitsChainedBegin ? 'it was begun by COMMIT AND CHAIN and its mode is not known yet' : null;
   }
 
   /** True after COMMIT AND CHAIN, until the engine has put in the BEGIN that the chained transaction does not have. */
@@ -114,7 +116,7 @@ export class Journal<U extends Unit> {
       this.makeUnreplayable(
         `it has more than ${this.#limits.maxStatements} statements (failover.maxJournalStatements)`,
       );
-    } else if (unit.end - this.#units[0]!.start > this.#limits.maxBytes) {
+    } else if (unit.end - this.keepFrom(unit.start) > this.#limits.maxBytes) {
       this.makeUnreplayable(
         `its statements take more than ${this.#limits.maxBytes} bytes (failover.maxJournalBytes)`,
       );

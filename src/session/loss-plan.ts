@@ -119,7 +119,7 @@ function planOpen(situation: LossSituation): LossPlan {
     const gaveUp = pending.some((one) => one.withdrawn);
     if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable });
     if (gaveUp) return gone(situation, { kind: 'withdrawn' }); // R15
-    return replay(situation);
+    return replay(situation, null);
   }
   if (unit.ending === 'rollback' && ending === 0) {
     return planAutocommit(situation, 1, ['finish-rollback']);
@@ -127,7 +127,7 @@ function planOpen(situation: LossSituation): LossPlan {
   if (unit.ending === 'rollback') {
     // Pipelined work in front of a ROLLBACK: it had no effect, but its results are owed.
     return unreplayable === null
-      ? replay(situation)
+      ? replay(situation, ending)
       : gone(situation, { kind: 'not-replayable', reason: unreplayable });
   }
   if (unit.proof === 'failed') {
@@ -160,7 +160,7 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
     case 'not-committed':
       if (commit.withdrawn) return gone(situation, { kind: 'withdrawn' }); // R15: not sent again.
       if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable });
-      return replay(situation);
+      return replay(situation, unit);
     case 'committed':
       for (let i = 0; i < unit; i++) before.push('lost');
       switch (commit.ending) {
@@ -230,9 +230,14 @@ function undecided(situation: LossSituation, unit: number, before: readonly Fate
   return planAutocommit(situation, unit + 1, [...before, 'unknown']);
 }
 
-function replay(situation: LossSituation): LossPlan {
-  const fates = situation.pending.map((unit): Fate => (unit.sent ? 'again' : 'send'));
-  return { situation, transaction: 'replay', resolve: null, fates, doom: null };
+/**
+ * The journal is replayed and what is pending goes on. What was pipelined behind the unit that ends the transaction ran,
+ * if it ran, outside of it.
+ */
+function replay(situation: LossSituation, ending: number | null): LossPlan {
+  const last = ending ?? situation.pending.length - 1;
+  const inside = situation.pending.slice(0, last + 1).map((unit): Fate => (unit.sent ? 'again' : 'send'));
+  return { ...planAutocommit(situation, last + 1, inside), transaction: 'replay' };
 }
 
 /**
@@ -264,18 +269,11 @@ function planAutocommit(situation: LossSituation, first: number, decided: readon
       fates.push('send');
     } else if (inside) {
       fates.push('again'); // No COMMIT behind it was sent, see below: nothing of it can have lasted.
+      if (unit.ending === 'rollback') inside = false;
     } else if (unit.opens && endsLater(pending, i)) {
       // A whole transaction was pipelined with its COMMIT, before its mark could come back.
-      for (let j = i; j < pending.length; j++) fates.push(pending[j]!.sent ? 'unknown' : 'refuse');
-      const doomed = pending.some((one, j) => j >= i && !one.sent);
-      return {
-        situation,
-        transaction,
-        resolve: null,
-        fates,
-        doom: doomed ? { kind: 'outcome-unknown' } : null,
-      };
-    } else if (unit.repeatable) {
+      return withoutMark(situation, i, fates, transaction);
+    } else if (unit.repeatable && unit.ending === 'none') {
       fates.push('again');
       inside = unit.opens;
     } else if (unit.proof === 'failed') {
@@ -288,6 +286,28 @@ function planAutocommit(situation: LossSituation, first: number, decided: readon
     }
   }
   return { situation, transaction, resolve: null, fates, doom: null };
+}
+
+/** From `first` on transactions were pipelined with their COMMITs: whatever was sent is unknown. */
+function withoutMark(
+  situation: LossSituation,
+  first: number,
+  decided: readonly Fate[],
+  transaction: LossPlan['transaction'],
+): LossPlan {
+  const { pending } = situation;
+  let believedOpen = false;
+  const fates: Fate[] = [...decided];
+  for (const unit of pending.slice(first)) {
+    if (unit.sent) {
+      if (unit.ending !== 'none') believedOpen = false;
+      if (unit.opens) believedOpen = true;
+      fates.push('unknown');
+    } else {
+      fates.push(unit.withdrawn ? 'withdraw' : believedOpen ? 'refuse' : 'send');
+    }
+  }
+  return { situation, transaction, resolve: null, fates, doom: believedOpen ? { kind: 'outcome-unknown' } : null };
 }
 
 /** The application may believe that a transaction is open: what is behind must never run in autocommit. */

@@ -66,6 +66,8 @@ export type Effect =
   | { readonly kind: 'replay' }
   /** ROLLBACK on the new connection: what was replayed so far is void. */
   | { readonly kind: 'rollback' }
+  /** Cut the connection that the replay runs on. */
+  | { readonly kind: 'discard-connection' }
   /** Tell the coordinator that this session is ready, and wait for the others. */
   | { readonly kind: 'await-release' }
   /** Let the pending units go as the plan says, then the new ones. */
@@ -200,8 +202,14 @@ function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>): Transiti
     case 'resolving':
       return go({ ...state, plan: withdrawAll(state.plan) });
     case 'replaying': {
+      // Not by ROLLBACK: units of the journal may be on their way behind it, and would commit by themselves. The server
+      // rolls back what loses its connection.
       const plan = withdrawAll(state.plan);
-      return await_(state.epoch, plan, plan.doom, { kind: 'rollback' });
+      return go(
+        { kind: 'reconnecting', epoch: state.epoch + 1, plan, doom: plan.doom },
+        { kind: 'discard-connection' },
+        { kind: 'reconnect' },
+      );
     }
     case 'waiting': {
       const plan = withdrawAll(state.plan);
