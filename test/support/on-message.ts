@@ -1,0 +1,36 @@
+import type { ProxyConnection, TcpProxy, Verdict } from './tcp-proxy.ts';
+
+export interface WantedMessage {
+  readonly from: 'client' | 'server';
+  /** Letter of the protocol. */
+  readonly type: string;
+  /** In the body, as text. Default: anything. */
+  readonly text?: string;
+  /** How many such messages pass before. Default 0. */
+  readonly after?: number;
+}
+
+/** Does this to the next message of that kind, once. Resolves with the connection on which it came. */
+export async function onMessage(
+  proxy: TcpProxy,
+  { from, type: wantedType, text = '', after = 0 }: WantedMessage,
+  act: Verdict | ((connection: ProxyConnection) => Verdict),
+): Promise<ProxyConnection> {
+  return await new Promise((resolve) => {
+    const hook = from === 'client' ? 'onFrontendMessage' : 'onBackendMessage';
+    let passed = 0;
+    proxy[hook] = (type, body, connection) => {
+      if (type !== wantedType || !body.includes(text)) return undefined;
+      if (passed++ < after) return undefined;
+      proxy[hook] = undefined;
+      resolve(connection);
+      return typeof act === 'function' ? act(connection) : act;
+    };
+  });
+}
+
+/** From now on swallows what the server sends to this client: it did its work, but the answer never arrives. */
+export function loseAnswers(proxy: TcpProxy, connection: ProxyConnection): Verdict {
+  proxy.onBackendMessage = (_type, _body, from) => (from === connection ? 'drop' : undefined);
+  return 'drop';
+}
