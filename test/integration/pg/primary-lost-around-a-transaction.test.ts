@@ -217,7 +217,7 @@ describe('the primary is lost around a transaction', () => {
   });
 
   it('replays a pipelined transaction of which only the beginning was answered', async () => {
-    const client = await lab.connect({ pipeline: true } as never);
+    const client = await lab.connect({ pipeline: true });
     await client.query('BEGIN');
     const cut = onMessage(lab.proxy, { from: 'server', type: 'C', text: 'INSERT', after: 1 }, (from) =>
       loseAnswers(lab.proxy, from),
