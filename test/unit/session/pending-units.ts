@@ -1,0 +1,120 @@
+import type { LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-plan.ts';
+
+/** Pending units as the engine describes them, and what the application must be able to rely on in any plan. */
+
+const PLAIN: PendingUnit = {
+  sent: true,
+  ending: 'none',
+  opens: false,
+  repeatable: false,
+  proof: 'nothing',
+  withdrawn: false,
+};
+
+export const write: PendingUnit = PLAIN;
+export const read: PendingUnit = { ...PLAIN, repeatable: true };
+export const begin: PendingUnit = { ...PLAIN, opens: true, repeatable: true };
+export const commit: PendingUnit = { ...PLAIN, ending: 'commit' };
+export const chain: PendingUnit = { ...PLAIN, ending: 'commit-and-chain', opens: true };
+export const rollbackAndChain: PendingUnit = { ...PLAIN, opens: true };
+export const prepare: PendingUnit = { ...PLAIN, ending: 'prepare' };
+export const rollback: PendingUnit = { ...PLAIN, ending: 'rollback' };
+/** `INSERT …; COMMIT` */
+export const writeAndCommit: PendingUnit = { ...PLAIN, ending: 'trailing-commit' };
+/** `BEGIN; INSERT …; COMMIT` */
+export const wholeTransaction: PendingUnit = { ...PLAIN, ending: 'trailing-commit', opens: true };
+/** `COMMIT; INSERT …` */
+export const commitAndWrite: PendingUnit = { ...PLAIN, ending: 'unclear' };
+/** `COMMIT; BEGIN` */
+export const commitAndBegin: PendingUnit = { ...PLAIN, ending: 'unclear', opens: true };
+
+export const EVERY_KIND = {
+  write, read, begin, commit, chain, rollbackAndChain, prepare, rollback, writeAndCommit, wholeTransaction,
+  commitAndWrite, commitAndBegin,
+} as const; // prettier-ignore
+
+export function unsent(unit: PendingUnit): PendingUnit {
+  return { ...unit, sent: false };
+}
+
+export function withdrawn(unit: PendingUnit): PendingUnit {
+  return { ...unit, withdrawn: true };
+}
+
+export function proved(unit: PendingUnit, proof: PendingUnit['proof']): PendingUnit {
+  return { ...unit, proof };
+}
+
+export function autocommit(...pending: PendingUnit[]): LossSituation {
+  return { open: false, unreplayable: null, mark: 'unknown', pending };
+}
+
+export function inTransaction(...pending: PendingUnit[]): LossSituation {
+  return { open: true, unreplayable: null, mark: 'known', pending };
+}
+
+/** True behind the unit if one was open in front of it, or if it opens one: what the application's text says. */
+function opensOrKeeps(unit: PendingUnit, open: boolean): boolean {
+  if (unit.ending === 'commit-and-chain') return open; // Without a transaction it is an error.
+  if (unit.opens) return unit.ending !== 'trailing-commit';
+  return unit.ending === 'none' ? open : false;
+}
+
+/**
+ * What is wrong with a final plan (one with `resolve` null): a statement that could take effect twice, or in
+ * autocommit though the application meant it to be in a transaction. `inDoubt` is the unit on which a verdict was
+ * reached that it did not commit.
+ */
+export function violation(plan: LossPlan, notCommitted: number | null = null): string | null {
+  const { pending, open } = plan.situation;
+  if (plan.fates.length !== pending.length) return `${plan.fates.length} fates for ${pending.length} units`;
+  let believed = open;
+  let serverOpen = plan.transaction === 'replay';
+  /** Nothing the lost server did of this transaction can have lasted. */
+  let rolledBack = plan.transaction === 'replay';
+  for (const [i, unit] of pending.entries()) {
+    const fate = plan.fates[i]!;
+    const runs = (fate === 'send' || fate === 'again') && plan.doom === null;
+    if (fate === 'send' && (unit.sent || unit.withdrawn))
+      return `unit ${i} is sent as if it never had been, or was withdrawn`;
+    if (fate === 'again' && !unit.sent) return `unit ${i} is run again and never was`;
+    if (fate === 'refuse' && unit.sent && !unit.repeatable && !believed && !open)
+      return `unit ${i} is told as rolled back, and may have committed`;
+    if (fate === 'withdraw' && unit.sent && !unit.repeatable)
+      return `unit ${i} is told as never sent, and was`;
+    if (runs && believed && !serverOpen && unit.ending !== 'rollback') return `unit ${i} runs in autocommit`;
+    if (runs && fate === 'again' && !unit.repeatable && !rolledBack && i !== notCommitted)
+      return `unit ${i} may take effect twice`;
+    believed = opensOrKeeps(unit, believed);
+    if (runs) {
+      if (unit.opens && unit.sent && unit.repeatable) rolledBack = !committedLater(pending, i);
+      else if (unit.ending !== 'none') rolledBack = false;
+      serverOpen = opensOrKeeps(unit, serverOpen);
+    } else if (unit.ending !== 'none') {
+      serverOpen = false;
+      // An error given to a COMMIT, chained or not, ends the transaction for the application (A13).
+      if (i === pending.length - 1 && unit.ending === 'commit-and-chain') believed = false;
+    }
+  }
+  if (believed && !serverOpen && plan.doom === null) return 'what comes next runs in autocommit';
+  if (!believed && plan.doom !== null && endsAnswered(plan))
+    return 'doomed for ever: the application has no transaction to end';
+  return null;
+}
+
+function committedLater(pending: readonly PendingUnit[], opener: number): boolean {
+  const end = pending.findIndex((unit, i) => i >= opener && unit.sent && unit.ending !== 'none');
+  return end >= 0 && pending[end]!.ending !== 'rollback';
+}
+
+/**
+ * True if the last unit that ends a transaction gets its answer by its own fate, which does not end a doom. After an
+ * error in the middle of a string nobody knows whether one is open.
+ */
+function endsAnswered(plan: LossPlan): boolean {
+  const { pending } = plan.situation;
+  const last = pending.findLastIndex((unit) => unit.ending !== 'none' || unit.opens);
+  const unit = pending[last];
+  if (unit === undefined || unit.ending === 'commit-and-chain' || unit.ending === 'unclear') return false;
+  return plan.fates[last] !== 'refuse' && plan.fates[last] !== 'finish-failed';
+}
