@@ -506,7 +506,8 @@ export class LogicalSession
       conversation.journal.reset();
       this.marks.transactionEnded();
     }
-    if (doom !== null) this.#responder.doomed(false);
+    // Where the first unit was told the reason by its own error, the next ones get what PostgreSQL says.
+    if (doom !== null) this.#responder.doomed(doom.kind === 'outcome-unknown' || doom.kind === 'statement-failed');
     conversation.pending.forEach((unit, index) => {
       const fate = plan.fates[index] ?? (doom === null ? 'send' : 'refuse');
       if (fate === 'send' || fate === 'again') sendAgain(unit);

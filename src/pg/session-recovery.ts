@@ -13,6 +13,7 @@ import type { BackendIdentity, ProbeResult } from './probe.ts';
 import { replayJournal } from './replay.ts';
 import { incarnationOf, type ProbedConnection } from './scouts.ts';
 import { lossError, type ConnectionLoss, type ServerConnection } from './server-connection.ts';
+import { endingOf } from './unit-facts.ts';
 import { restoreSession } from './session-restore.ts';
 import { takeBaseline } from './session-check.ts';
 
@@ -27,6 +28,14 @@ const ALWAYS_AIMED: ReadonlySet<string> = new Set([
 const AIMED_IF_SERVER_LIVES: ReadonlySet<string> = new Set([
   '57P01', // pg_terminate_backend; also any shutdown
   '40001', // FATAL: conflict with recovery
+]);
+
+/** The resolver gave up while the server still owed it an answer. */
+const LEAVES_CONNECTION_BUSY: ReadonlySet<string> = new Set([
+  'no-answer',
+  'not-replicated',
+  'still-in-progress',
+  'waiting-for-sync',
 ]);
 
 /** The server that was lost, and our backend there. */
@@ -366,6 +375,7 @@ export class SessionRecovery {
       runner: connection,
       server: probe,
       lineage: session.context.memory.lineage,
+      preparedAs: this.#preparedAs(),
       signal: this.#resolveSignal(signal),
     });
     if (!this.#isCurrent(epoch)) return;
@@ -385,6 +395,18 @@ export class SessionRecovery {
     }
     if (outcome !== 'not-committed') this.#refusal ??= this.#stateInDoubt;
     session.dispatch({ kind: 'resolved', epoch, outcome });
+    // It still waits for the answer to a question: the session goes on over another connection.
+    if (LEAVES_CONNECTION_BUSY.has(reason)) session.cut();
+  }
+
+  /** The identifier, if a PREPARE TRANSACTION is in doubt. */
+  #preparedAs(): string | null {
+    const { state, conversation } = this.#session;
+    if (state.kind !== 'resolving') return null;
+    const unit = conversation.pending[state.unit];
+    if (unit === undefined || endingOf(unit) !== 'prepare') return null;
+    const literal = /'((?:[^']|'')*)'/.exec(unit.texts[0]?.text ?? '')?.[1];
+    return literal?.replaceAll("''", "'") ?? null;
   }
 
   /** The resolver answers 'unknown' a little before the session's own deadline, so that its word is heard. */

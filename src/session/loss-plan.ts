@@ -108,42 +108,29 @@ export type Doom =
 
 /** The plan for a connection that was lost in this situation. */
 export function planLoss(situation: LossSituation): LossPlan {
-  return situation.open ? planOpen(situation) : planAutocommit(situation, 0, []);
+  return situation.open ? planOpen(situation) : walk(situation, 'none', [], 'none');
 }
 
 function planOpen(situation: LossSituation): LossPlan {
   const { pending, unreplayable } = situation;
   const ending = pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
   const unit = pending[ending];
-  if (unit === undefined) {
-    const gaveUp = pending.some((one) => one.withdrawn);
-    if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable });
-    if (gaveUp) return gone(situation, { kind: 'withdrawn' }); // R15
-    return replay(situation, null);
-  }
-  if (unit.ending === 'rollback' && ending === 0) {
-    return planAutocommit(situation, 1, ['finish-rollback']);
-  }
+  if (unit === undefined) return replay(situation, null);
   if (unit.ending === 'rollback') {
-    // Pipelined work in front of a ROLLBACK: it had no effect, but its results are owed.
-    return unreplayable === null
-      ? replay(situation, ending)
-      : gone(situation, { kind: 'not-replayable', reason: unreplayable });
+    // Pipelined work in front of a ROLLBACK had no effect, but its results are owed.
+    return ending === 0 ? walk(situation, 'none', ['finish-rollback'], 'gone') : replay(situation, ending);
   }
+  const before = pending.slice(0, ending).map((): Fate => 'unknown');
   if (unit.proof === 'failed') {
     // Nothing of it is committed. It must not run again: the COMMIT could succeed this time after the application was
     // told that it failed. A lone COMMIT that fails ends the transaction; in a string nobody knows where it stopped.
-    const sole = unit.ending === 'commit' || unit.ending === 'commit-and-chain' || unit.ending === 'prepare';
-    const before: Fate[] = pending.slice(0, ending).map(() => 'unknown');
-    if (sole) return planAutocommit(situation, ending + 1, [...before, 'finish-failed']);
-    const fates: Fate[] = pending.map((_, index) =>
-      index < ending ? 'unknown' : index === ending ? 'finish-failed' : 'refuse',
-    );
-    return { situation, transaction: 'gone', resolve: null, fates, doom: { kind: 'statement-failed' } };
+    const doomed = unit.ending === 'trailing-commit' || unit.ending === 'unclear';
+    const plan = walk(situation, doomed ? 'orphaned' : 'none', [...before, 'finish-failed'], 'gone');
+    return doomed ? { ...plan, doom: { kind: 'statement-failed' } } : plan;
   }
   if (unit.proof === 'committed') return afterVerdict(situation, ending, 'committed');
-  if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0) {
-    return planAutocommit(situation, 1, ['finish']);
+  if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0 && unreplayable === null) {
+    return walk(situation, 'none', ['finish'], 'gone');
   }
   if (situation.mark === 'no-xid') return afterVerdict(situation, ending, 'not-committed');
   if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
@@ -152,35 +139,33 @@ function planOpen(situation: LossSituation): LossPlan {
 
 /** The plan once the outcome of the COMMIT in doubt is known (R6). `unit` is its index among the pending ones. */
 export function afterVerdict(situation: LossSituation, unit: number, outcome: CommitOutcome): LossPlan {
-  const { pending, unreplayable } = situation;
-  const commit = pending[unit];
+  const commit = situation.pending[unit];
   if (commit === undefined) throw new RangeError(`no pending unit ${unit}`);
-  const before: Fate[] = [];
   switch (outcome) {
     case 'not-committed':
-      if (commit.withdrawn) return gone(situation, { kind: 'withdrawn' }); // R15: not sent again.
-      if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable });
       return replay(situation, unit);
-    case 'committed':
-      for (let i = 0; i < unit; i++) before.push('lost');
+    case 'committed': {
+      const before = situation.pending.slice(0, unit).map((): Fate => 'lost');
       switch (commit.ending) {
         case 'commit':
         case 'prepare':
-          return planAutocommit(situation, unit + 1, [...before, 'finish']);
+          return walk(situation, 'none', [...before, 'finish'], 'gone');
         case 'commit-and-chain':
         case 'trailing-commit':
-          return planAutocommit(situation, unit + 1, [...before, 'lost']);
+          return walk(situation, modeBehind(situation, unit), [...before, 'lost'], 'gone');
         case 'none':
         case 'rollback':
         case 'unclear':
           // What stands behind the COMMIT in the same string may or may not have run.
-          return undecided(situation, unit, before);
+          return walk(situation, modeBehind(situation, unit), [...before, 'unknown'], 'gone');
         default:
           return unreachable(commit.ending);
       }
-    case 'unknown':
-      for (let i = 0; i < unit; i++) before.push('unknown');
-      return undecided(situation, unit, before);
+    }
+    case 'unknown': {
+      const before = situation.pending.slice(0, unit).map((): Fate => 'unknown');
+      return walk(situation, modeBehind(situation, unit), [...before, 'unknown'], 'gone');
+    }
     default:
       return unreachable(outcome);
   }
@@ -188,7 +173,9 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
 
 /** The replay gave other results, or can't be made: the transaction is gone and the session doomed (R5, R7). */
 export function afterGivingUp(plan: LossPlan, doom: Doom): LossPlan {
-  return gone(plan.situation, doom);
+  const { situation } = plan;
+  const ending = situation.pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
+  return gone(situation, doom, ending < 0 ? null : ending);
 }
 
 /**
@@ -200,34 +187,47 @@ export function afterWithdrawal(plan: LossPlan, withdrawn: readonly boolean[]): 
     withdrawn[i] === true ? { ...unit, withdrawn: true } : unit,
   );
   const situation: LossSituation = { ...plan.situation, pending };
-  if (plan.transaction === 'replay') return gone(situation, { kind: 'withdrawn' });
   if (plan.resolve !== null) return { ...plan, situation };
-  let doom = plan.doom;
-  const fates = plan.fates.map((fate, i): Fate => {
-    const unit = pending[i];
-    if (unit?.withdrawn !== true || (fate !== 'send' && fate !== 'again'))
-      return doom === null ? fate : refused(fate);
-    // Had it opened a transaction, what stands behind it must not run in autocommit.
-    if (unit.opens) doom ??= { kind: 'withdrawn' };
-    return 'withdraw';
-  });
-  return { ...plan, situation, fates, doom };
-}
-
-function refused(fate: Fate): Fate {
-  return fate === 'send' || fate === 'again' ? 'refuse' : fate;
-}
-
-function undecided(situation: LossSituation, unit: number, before: readonly Fate[]): LossPlan {
-  const commit = situation.pending[unit];
-  if (commit?.opens === true && commit.ending === 'unclear') {
-    // The application believes that a transaction is open behind it: what follows must not run in autocommit.
-    const fates = situation.pending.map((_, i): Fate =>
-      i < unit ? before[i]! : i === unit ? 'unknown' : 'refuse',
-    );
-    return { situation, transaction: 'gone', resolve: null, fates, doom: { kind: 'outcome-unknown' } };
+  if (plan.transaction === 'replay') {
+    const ending = pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
+    return gone(situation, { kind: 'withdrawn' }, ending < 0 ? null : ending);
   }
-  return planAutocommit(situation, unit + 1, [...before, 'unknown']);
+  const first = plan.fates.findIndex((fate, i) => (fate === 'send' || fate === 'again') && pending[i]!.withdrawn);
+  if (first < 0) return { ...plan, situation };
+  // Planned anew from the transaction on in which it stands: that one will not be begun.
+  const start = beginningOf(plan, first);
+  const again = walk(situation, 'none', plan.fates.slice(0, start), plan.transaction);
+  return { ...again, doom: again.doom ?? plan.doom };
+}
+
+/** The pending unit that begins the transaction in which this one would run; itself if it stands alone. */
+function beginningOf(plan: LossPlan, unit: number): number {
+  const { pending } = plan.situation;
+  for (let i = unit; i >= 0; i--) {
+    const fate = plan.fates[i];
+    if (fate !== 'send' && fate !== 'again') return i + 1;
+    if (i < unit && pending[i]!.ending !== 'none' && !pending[i]!.opens) return i + 1;
+    if (pending[i]!.opens) return i;
+  }
+  return 0;
+}
+
+/** Where the pending units stand as one walks through them. */
+type Mode =
+  /** No transaction is open, and the application believes none. */
+  | 'none'
+  /** One will be open on the new server when this unit is sent. */
+  | 'inside'
+  /** The application believes one open, but no server has it: nothing may run in autocommit. */
+  | 'orphaned';
+
+/** What the application believes behind a unit that ends a transaction and did not get its answer. */
+function modeBehind(situation: LossSituation, unit: number): Mode {
+  const { ending, opens } = situation.pending[unit]!;
+  if (!opens || ending === 'trailing-commit') return 'none';
+  // An error given to a lone COMMIT AND CHAIN ends it (A13), but what was pipelined behind it meant the chained one.
+  if (ending === 'commit-and-chain' && unit === situation.pending.length - 1) return 'none';
+  return 'orphaned';
 }
 
 /**
@@ -235,96 +235,91 @@ function undecided(situation: LossSituation, unit: number, before: readonly Fate
  * if it ran, outside of it.
  */
 function replay(situation: LossSituation, ending: number | null): LossPlan {
-  const last = ending ?? situation.pending.length - 1;
-  const inside = situation.pending.slice(0, last + 1).map((unit): Fate => (unit.sent ? 'again' : 'send'));
-  return { ...planAutocommit(situation, last + 1, inside), transaction: 'replay' };
+  const { pending, unreplayable } = situation;
+  if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable }, ending);
+  const last = ending ?? pending.length - 1;
+  const inside = pending.slice(0, last + 1);
+  if (inside.some((unit) => unit.withdrawn)) return gone(situation, { kind: 'withdrawn' }, ending); // R15
+  const fates = inside.map((unit): Fate => (unit.sent ? 'again' : 'send'));
+  const opens = ending !== null && pending[ending]!.opens;
+  return walk(situation, opens ? 'inside' : 'none', fates, 'replay');
 }
 
 /**
- * The open transaction is gone. The first pending unit gets the reason; the rest is refused like it, up to what ends
- * the transaction (the session answers those itself, see `Doom`).
+ * The open transaction is gone. The first pending unit gets the reason, and the rest is refused like it, up to what ends
+ * the transaction (the session answers those itself, see `Doom`). What was pipelined behind that is planned by itself.
  */
-function gone(situation: LossSituation, doom: Doom): LossPlan {
-  return {
-    situation,
-    transaction: 'gone',
-    resolve: null,
-    fates: situation.pending.map(() => 'refuse'),
-    doom,
-  };
+function gone(situation: LossSituation, doom: Doom, ending: number | null): LossPlan {
+  const { pending } = situation;
+  const last = ending ?? pending.length - 1;
+  const fates = pending.slice(0, last + 1).map((): Fate => 'refuse');
+  const mode = ending === null || !pending[ending]!.opens ? 'none' : 'orphaned';
+  return { ...walk(situation, mode, fates, 'gone'), doom };
 }
 
-/** Plans the pending units from `first` on, with no transaction of the application open in front of them. */
-function planAutocommit(situation: LossSituation, first: number, decided: readonly Fate[]): LossPlan {
+/** Plans the pending units behind those that are decided. */
+function walk(
+  situation: LossSituation,
+  start: Mode,
+  decided: readonly Fate[],
+  transaction: LossPlan['transaction'],
+): LossPlan {
   const { pending } = situation;
   const fates: Fate[] = [...decided];
-  const transaction = situation.open ? 'gone' : 'none';
-  let inside = false;
-  for (let i = first; i < pending.length; i++) {
+  let mode = start;
+  let hasRefused = false;
+  for (let i = decided.length; i < pending.length; i++) {
     const unit = pending[i]!;
-    if (unit.withdrawn) {
-      fates.push(unit.sent ? 'unknown' : 'withdraw');
-      if (inside || unit.opens) return doomedFrom(situation, fates, { kind: 'withdrawn' }, transaction);
-    } else if (!unit.sent) {
-      fates.push('send');
-    } else if (inside) {
-      fates.push('again'); // No COMMIT behind it was sent, see below: nothing of it can have lasted.
-      if (unit.ending === 'rollback') inside = false;
-    } else if (unit.opens && endsLater(pending, i)) {
-      // A whole transaction was pipelined with its COMMIT, before its mark could come back.
-      return withoutMark(situation, i, fates, transaction);
-    } else if (unit.repeatable && unit.ending === 'none') {
-      fates.push('again');
-      inside = unit.opens;
-    } else if (unit.proof === 'failed') {
-      fates.push('finish-failed');
-    } else if (unit.proof === 'completed') {
-      fates.push('finish');
+    const ends = unit.ending !== 'none' && !unit.opens;
+    if (mode === 'orphaned') {
+      // What ends the transaction is refused also if it was withdrawn: that answer ends the doom (A13).
+      const fate = unit.sent ? 'unknown' : unit.withdrawn && !ends ? 'withdraw' : 'refuse';
+      fates.push(fate);
+      hasRefused ||= fate === 'refuse';
+      if (ends) mode = 'none';
+    } else if (mode === 'inside') {
+      fates.push(unit.sent ? 'again' : 'send');
+      if (ends) mode = 'none';
     } else {
-      fates.push('unknown');
-      if (unit.opens) return doomedFrom(situation, fates, { kind: 'outcome-unknown' }, transaction);
+      const fate = fateOutside(pending, i);
+      fates.push(fate);
+      const runs = fate === 'send' || fate === 'again';
+      hasRefused ||= fate === 'refuse';
+      if (unit.opens && unit.ending !== 'trailing-commit' && fate !== 'finish-failed') mode = runs ? 'inside' : 'orphaned';
     }
   }
-  return { situation, transaction, resolve: null, fates, doom: null };
-}
-
-/** From `first` on transactions were pipelined with their COMMITs: whatever was sent is unknown. */
-function withoutMark(
-  situation: LossSituation,
-  first: number,
-  decided: readonly Fate[],
-  transaction: LossPlan['transaction'],
-): LossPlan {
-  const { pending } = situation;
-  let believedOpen = false;
-  const fates: Fate[] = [...decided];
-  for (const unit of pending.slice(first)) {
-    if (unit.sent) {
-      if (unit.ending !== 'none') believedOpen = false;
-      if (unit.opens) believedOpen = true;
-      fates.push('unknown');
-    } else {
-      fates.push(unit.withdrawn ? 'withdraw' : believedOpen ? 'refuse' : 'send');
-    }
-  }
-  return { situation, transaction, resolve: null, fates, doom: believedOpen ? { kind: 'outcome-unknown' } : null };
-}
-
-/** The application may believe that a transaction is open: what is behind must never run in autocommit. */
-function doomedFrom(
-  situation: LossSituation,
-  decided: readonly Fate[],
-  doom: Doom,
-  transaction: LossPlan['transaction'],
-): LossPlan {
-  const fates = situation.pending.map((_, i): Fate => decided[i] ?? 'refuse');
+  const kind = pending.slice(decided.length).some((unit) => unit.withdrawn) ? 'withdrawn' : 'outcome-unknown';
+  const doom: Doom | null = hasRefused || mode === 'orphaned' ? { kind } : null;
   return { situation, transaction, resolve: null, fates, doom };
 }
 
-function endsLater(pending: readonly PendingUnit[], opener: number): boolean {
-  return pending.some(
-    (unit, i) => i >= opener && unit.sent && unit.ending !== 'none' && unit.ending !== 'rollback',
-  );
+/** The fate of a unit in front of which no transaction is open. */
+function fateOutside(pending: readonly PendingUnit[], index: number): Fate {
+  const unit = pending[index]!;
+  const opensOnly = unit.opens && unit.ending === 'none';
+  if (opensOnly && !mayBegin(pending, index)) {
+    if (unit.sent) return 'unknown';
+    return unit.withdrawn ? 'withdraw' : 'refuse';
+  }
+  if (!unit.sent) return unit.withdrawn ? 'withdraw' : 'send';
+  if (unit.withdrawn) return 'unknown';
+  if (unit.repeatable && unit.ending === 'none') return 'again';
+  if (unit.proof === 'failed') return 'finish-failed';
+  return unit.proof === 'completed' ? 'finish' : 'unknown';
+}
+
+/**
+ * False if the transaction that begins here must not be begun again: its COMMIT was pipelined before its mark could come
+ * back, or the application has given up on one of its statements (R15).
+ */
+function mayBegin(pending: readonly PendingUnit[], beginning: number): boolean {
+  for (let i = beginning; i < pending.length; i++) {
+    const unit = pending[i]!;
+    if (unit.withdrawn) return false;
+    if (unit.ending === 'none') continue;
+    return unit.ending === 'rollback' || !unit.sent;
+  }
+  return true;
 }
 
 function unreachable(value: never): never {

@@ -85,7 +85,8 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
     if (runs && believed && !serverOpen && unit.ending !== 'rollback') return `unit ${i} runs in autocommit`;
     if (runs && fate === 'again' && !unit.repeatable && !rolledBack && i !== notCommitted)
       return `unit ${i} may take effect twice`;
-    believed = opensOrKeeps(unit, believed);
+    // A unit that was told that it failed, and ends nothing, has opened nothing.
+    if (fate !== 'finish-failed' || unit.ending !== 'none') believed = opensOrKeeps(unit, believed);
     if (runs) {
       if (unit.opens && unit.sent && unit.repeatable) rolledBack = !committedLater(pending, i);
       else if (unit.ending !== 'none') rolledBack = false;
