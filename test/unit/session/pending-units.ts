@@ -71,22 +71,25 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
   let believed = open;
   let serverOpen = plan.transaction === 'replay';
   /** Nothing the lost server did of this transaction can have lasted. */
-  let rolledBack = plan.transaction === 'replay';
+  let rolledBack = serverOpen;
+  let doomed = plan.doom !== null;
   for (const [i, unit] of pending.entries()) {
-    const fate = plan.fates[i]!;
-    const runs = (fate === 'send' || fate === 'again') && plan.doom === null;
+    // A doomed session sends nothing.
+    const planned = plan.fates[i]!;
+    const fate = doomed && (planned === 'send' || planned === 'again') ? 'refuse' : planned;
+    const runs = fate === 'send' || fate === 'again';
+    const unrepeatable = unit.sent && !unit.repeatable;
     if (fate === 'send' && (unit.sent || unit.withdrawn))
       return `unit ${i} is sent as if it never had been, or was withdrawn`;
     if (fate === 'again' && !unit.sent) return `unit ${i} is run again and never was`;
-    if (fate === 'refuse' && unit.sent && !unit.repeatable && !believed && !open)
+    if (fate === 'refuse' && unrepeatable && !believed && !open)
       return `unit ${i} is told as rolled back, and may have committed`;
-    if (fate === 'withdraw' && unit.sent && !unit.repeatable)
-      return `unit ${i} is told as never sent, and was`;
+    if (fate === 'withdraw' && unrepeatable) return `unit ${i} is told as never sent, and was`;
     if (runs && believed && !serverOpen && unit.ending !== 'rollback') return `unit ${i} runs in autocommit`;
-    if (runs && fate === 'again' && !unit.repeatable && !rolledBack && i !== notCommitted)
+    if (fate === 'again' && unrepeatable && !rolledBack && i !== notCommitted)
       return `unit ${i} may take effect twice`;
-    // A unit that was told that it failed, and ends nothing, has opened nothing.
-    if (fate !== 'finish-failed' || unit.ending !== 'none') believed = opensOrKeeps(unit, believed);
+    believed = opensOrKeeps(unit, believed);
+    if (fate === 'refuse' && SOLE_ENDINGS.has(unit.ending)) doomed = false;
     if (runs) {
       if (unit.opens && unit.sent && unit.repeatable) rolledBack = !committedLater(pending, i);
       else if (unit.ending !== 'none') rolledBack = false;
@@ -97,25 +100,24 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
       if (i === pending.length - 1 && unit.ending === 'commit-and-chain') believed = false;
     }
   }
-  if (believed && !serverOpen && plan.doom === null) return 'what comes next runs in autocommit';
-  if (!believed && plan.doom !== null && endsAnswered(plan))
+  if (believed && !serverOpen && !doomed) return 'what comes next runs in autocommit';
+  if (!believed && doomed && !mayBeInsideString(plan))
     return 'doomed for ever: the application has no transaction to end';
   return null;
 }
+
+/** What ends a doom when it is refused. */
+const SOLE_ENDINGS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'rollback']);
 
 function committedLater(pending: readonly PendingUnit[], opener: number): boolean {
   const end = pending.findIndex((unit, i) => i >= opener && unit.sent && unit.ending !== 'none');
   return end >= 0 && pending[end]!.ending !== 'rollback';
 }
 
-/**
- * True if the last unit that ends a transaction gets its answer by its own fate, which does not end a doom. After an
- * error in the middle of a string nobody knows whether one is open.
- */
-function endsAnswered(plan: LossPlan): boolean {
-  const { pending } = plan.situation;
-  const last = pending.findLastIndex((unit) => unit.ending !== 'none' || unit.opens);
-  const unit = pending[last];
-  if (unit === undefined || unit.ending === 'commit-and-chain' || unit.ending === 'unclear') return false;
-  return plan.fates[last] !== 'refuse' && plan.fates[last] !== 'finish-failed';
+/** After an error in the middle of a string nobody knows whether a transaction is open. */
+function mayBeInsideString({ situation: { pending } }: LossPlan): boolean {
+  const last = pending.findLast((unit) => unit.ending !== 'none');
+  return (
+    last?.ending === 'unclear' || last?.ending === 'trailing-commit' || last?.ending === 'commit-and-chain'
+  );
 }
