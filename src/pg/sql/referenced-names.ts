@@ -13,6 +13,11 @@ export interface NamedRelation extends QualifiedName {
   readonly optional: boolean;
 }
 
+export interface WrittenRelation extends QualifiedName {
+  /** `modify` is everything that may change or remove a row, INSERT … ON CONFLICT included. */
+  readonly mode: 'insert' | 'modify';
+}
+
 export interface NamedFunction extends QualifiedName {
   /** Number of arguments given. */
   readonly arity: number;
@@ -24,7 +29,7 @@ export interface NamedFunction extends QualifiedName {
 export interface ReferencedNames {
   readonly read: readonly NamedRelation[];
   /** Targets of INSERT, UPDATE, DELETE, MERGE, TRUNCATE and COPY FROM. */
-  readonly written: readonly QualifiedName[];
+  readonly written: readonly WrittenRelation[];
   readonly functions: readonly NamedFunction[];
   /** All of them: any operator may be defined again for other types. */
   readonly operators: readonly QualifiedName[];
@@ -64,7 +69,7 @@ const BETWEEN_OPERATORS: Readonly<Record<string, readonly string[]>> = {
 
 interface Collected {
   readonly read: Map<string, NamedRelation>;
-  readonly written: Map<string, QualifiedName>;
+  readonly written: Map<string, WrittenRelation>;
   readonly functions: Map<string, NamedFunction>;
   readonly operators: Map<string, QualifiedName>;
   readonly types: Map<string, QualifiedName>;
@@ -108,16 +113,20 @@ function collect({ tag, fields }: Node, into: Collected): 'skip' | undefined {
   if (!HARMLESS.has(tag)) into.unknownSyntax.add(tag);
   switch (tag) {
     case 'InsertStmt':
+      addTarget(fields['relation'], fields['onConflictClause'] === undefined ? 'insert' : 'modify', into);
+      break;
     case 'UpdateStmt':
     case 'DeleteStmt':
     case 'MergeStmt':
-      addTarget(fields['relation'], into);
+      addTarget(fields['relation'], 'modify', into);
       break;
     case 'CopyStmt':
-      if (fields['is_from'] === true) addTarget(fields['relation'], into);
+      if (fields['is_from'] === true) addTarget(fields['relation'], 'insert', into);
       break;
     case 'TruncateStmt':
-      for (const relation of listOf(fields['relations'])) addTarget(relation, into);
+      // Whatever refers to the tables, by any foreign key, is emptied too.
+      if (fields['behavior'] === 'DROP_CASCADE') into.unknownSyntax.add('TRUNCATE … CASCADE');
+      for (const relation of listOf(fields['relations'])) addTarget(relation, 'modify', into);
       break;
     case 'RangeVar':
       addRelation(fields, into);
@@ -176,12 +185,12 @@ function collectCode({ tag, fields }: Node, into: Collected): void {
   }
 }
 
-function addTarget(value: unknown, into: Collected): void {
+function addTarget(value: unknown, mode: WrittenRelation['mode'], into: Collected): void {
   const fields = fieldsOf(value, 'RangeVar');
   if (fields === undefined) return;
   into.targets.add(fields);
   const name = relationName(fields);
-  into.written.set(keyOf(name), name);
+  into.written.set(`${keyOf(name)}${mode}`, { ...name, mode });
 }
 
 function addRelation(fields: Fields, into: Collected): void {

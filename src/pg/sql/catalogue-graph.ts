@@ -1,0 +1,127 @@
+import type { SqlRunner } from '../sql-runner.ts';
+import type { NodeKey } from './catalogue-node.ts';
+import { classOf, isMade, oidOf } from './catalogue-node.ts';
+import type { Problem } from './catalogue-problem.ts';
+import { problem } from './catalogue-problem.ts';
+import type { NodeDraft } from './catalogue-rows.ts';
+import { NODE_QUERIES } from './catalogue-rows.ts';
+
+interface GraphNode {
+  readonly problems: readonly Problem[];
+  readonly edges: readonly NodeKey[];
+  /** When it was asked for, in milliseconds of the cache's clock; Infinity for what initdb made. */
+  readonly loadedAtMillis: number;
+}
+
+export interface Closure {
+  readonly problems: readonly Problem[];
+  /** When the oldest part of it was asked for. */
+  readonly loadedAtMillis: number;
+}
+
+/** Some hundred relations, as behind a large partitioned table, are a single round. */
+const MAX_ROUNDS = 24;
+const MAX_LOADED_NODES = 20_000;
+/** All of it is forgotten then; a large catalogue has some ten thousand objects that statements touch. */
+const MAX_KEPT_NODES = 100_000;
+
+/** What there is behind the objects that statements name, remembered by object identifier. */
+export class CatalogueGraph {
+  readonly #nodes = new Map<NodeKey, GraphNode>();
+  readonly #timeToLiveMillis: number;
+  readonly #now: () => number;
+  #generation = 0;
+
+  constructor(timeToLiveMillis: number, now: () => number) {
+    this.#timeToLiveMillis = timeToLiveMillis;
+    this.#now = now;
+  }
+
+  /** What is being asked for at the moment is not kept either: it may be older than the reason for clearing. */
+  clear(): void {
+    this.#nodes.clear();
+    this.#generation += 1;
+  }
+
+  /** Asks for all that is reachable from `roots` and not known, or too old: one round of queries for each step of distance. */
+  async load(roots: readonly NodeKey[], runner: SqlRunner): Promise<void> {
+    if (this.#nodes.size > MAX_KEPT_NODES) this.#nodes.clear();
+    const seen = new Set<NodeKey>(roots);
+    let step: readonly NodeKey[] = [...seen];
+    for (let round = 0; step.length > 0; round += 1) {
+      if (round >= MAX_ROUNDS || seen.size > MAX_LOADED_NODES) throw new CatalogueTooLargeError();
+      await this.#ask(
+        step.filter((key) => !this.#isFresh(key)),
+        runner,
+      );
+      const next: NodeKey[] = [];
+      for (const key of step) {
+        for (const edge of this.#nodes.get(key)?.edges ?? []) {
+          if (seen.has(edge)) continue;
+          seen.add(edge);
+          next.push(edge);
+        }
+      }
+      step = next;
+    }
+  }
+
+  /** Everything reachable from `roots`, after `load`. */
+  closure(roots: readonly NodeKey[]): Closure {
+    const seen = new Set<NodeKey>(roots);
+    const problems: Problem[] = [];
+    let loadedAtMillis = Infinity;
+    for (const key of seen) {
+      const node = this.#nodes.get(key);
+      if (node === undefined) {
+        problems.push(problem('the catalogue changed while it was read', 'unseen'));
+        loadedAtMillis = -Infinity;
+        continue;
+      }
+      problems.push(...node.problems);
+      loadedAtMillis = Math.min(loadedAtMillis, node.loadedAtMillis);
+      // A set that grows while it is walked is walked to its new end.
+      for (const edge of node.edges) seen.add(edge);
+    }
+    return { problems, loadedAtMillis };
+  }
+
+  #isFresh(key: NodeKey): boolean {
+    const node = this.#nodes.get(key);
+    return node !== undefined && this.#now() - node.loadedAtMillis < this.#timeToLiveMillis;
+  }
+
+  async #ask(keys: readonly NodeKey[], runner: SqlRunner): Promise<void> {
+    const generation = this.#generation;
+    const now = this.#now();
+    const drafts = new Map<NodeKey, NodeDraft>();
+    for (const key of keys) drafts.set(key, { problems: [], edges: new Set(), isFound: false });
+    for (const { classes, sql, oid, read } of NODE_QUERIES) {
+      const wanted = keys.filter((key) => classes.includes(classOf(key))).map((key) => oidOf(key));
+      if (wanted.length === 0) continue;
+      for (const row of await runner.run(sql, [`{${[...new Set(wanted)].join(',')}}`])) {
+        for (const nodeClass of classes) {
+          const key: NodeKey = `${nodeClass}:${oid(row)}`;
+          const draft = drafts.get(key);
+          if (draft !== undefined) read(draft, key, row);
+        }
+      }
+    }
+    if (generation !== this.#generation) return;
+    for (const [key, { problems, edges, isFound }] of drafts) {
+      // Of a type only what lies behind it is asked for.
+      if (!isFound && classOf(key) !== 'type')
+        problems.push(problem('something was dropped meanwhile', 'unseen'));
+      const isForEver = classOf(key) === 'call' && !isMade(oidOf(key));
+      this.#nodes.set(key, { problems, edges: [...edges], loadedAtMillis: isForEver ? Infinity : now });
+    }
+  }
+}
+
+/** More lies behind a statement than can be looked at in sensible time. */
+export class CatalogueTooLargeError extends Error {
+  constructor() {
+    super('too much lies behind the statement');
+    this.name = 'CatalogueTooLargeError';
+  }
+}
