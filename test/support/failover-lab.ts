@@ -55,6 +55,11 @@ export class FailoverLab {
     return [...this.#proxies.values()];
   }
 
+  /** Those in front of the nodes of which one will be promoted. */
+  get standbyProxies(): readonly TcpProxy[] {
+    return this.cluster.standbys.map((node) => this.proxyOf(node));
+  }
+
   proxyOf(node: PostgresNode): TcpProxy {
     return this.#proxies.get(node)!;
   }

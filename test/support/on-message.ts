@@ -13,19 +13,30 @@ export interface WantedMessage {
 /** Does this to the next message of that kind, once. Resolves with the connection on which it came. */
 export async function onMessage(
   proxy: TcpProxy,
-  { from, type: wantedType, text = '', after = 0 }: WantedMessage,
+  wanted: WantedMessage,
   act: Verdict | ((connection: ProxyConnection) => Verdict),
 ): Promise<ProxyConnection> {
+  return await onMessageOfAny([proxy], wanted, typeof act === 'function' ? (_proxy, from) => act(from) : act);
+}
+
+/** The same for whichever of these it comes to first; not known beforehand where one of them will be promoted. */
+export async function onMessageOfAny(
+  proxies: readonly TcpProxy[],
+  { from, type: wantedType, text = '', after = 0 }: WantedMessage,
+  act: Verdict | ((proxy: TcpProxy, connection: ProxyConnection) => Verdict),
+): Promise<ProxyConnection> {
+  const hook = from === 'client' ? 'onFrontendMessage' : 'onBackendMessage';
   return await new Promise((resolve) => {
-    const hook = from === 'client' ? 'onFrontendMessage' : 'onBackendMessage';
     let passed = 0;
-    proxy[hook] = (type, body, connection) => {
-      if (type !== wantedType || !body.includes(text)) return undefined;
-      if (passed++ < after) return undefined;
-      proxy[hook] = undefined;
-      resolve(connection);
-      return typeof act === 'function' ? act(connection) : act;
-    };
+    for (const proxy of proxies) {
+      proxy[hook] = (type, body, connection) => {
+        if (type !== wantedType || !body.includes(text)) return undefined;
+        if (passed++ < after) return undefined;
+        for (const each of proxies) each[hook] = undefined;
+        resolve(connection);
+        return typeof act === 'function' ? act(proxy, connection) : act;
+      };
+    }
   });
 }
 
