@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { CommitVerdict } from '../../../src/pg/commit-verdict.ts';
 import { decideCommit } from '../../../src/pg/commit-verdict.ts';
 import type { ModelHistory, Question } from './wal-model.ts';
-import { ordinarySteps, WalModel } from './wal-model.ts';
+import { ordinarySteps } from './ordinary-steps.ts';
+import { WalModel } from './wal-model.ts';
 
 /** About a quarter of a million verdicts. */
 const HISTORIES = 20_000;
@@ -99,8 +100,6 @@ describe('the model finds the mistake in a rule that', () => {
       ),
     'knows the captured and this server only': (question) =>
       decide({ ...question, lineage: question.blindLineage }),
-    'has missed some of what happened': (question) =>
-      decide({ ...question, lineage: question.patchyLineage }),
     'trusts the history of the timelines without asking who wrote on them': ({
       mark,
       observation,

@@ -7,41 +7,14 @@
  * different contents have the same positions.
  */
 import type { CommitMark } from '../../../src/pg/commit-mark.ts';
-import type { CommitObservation, TransactionStatus } from '../../../src/pg/commit-verdict.ts';
+import type { CommitObservation } from '../../../src/pg/commit-verdict.ts';
 import type { Lineage } from '../../../src/pg/lineage.ts';
 import type { SeenServer } from '../../../src/pg/lineage.ts';
 import { recordServer, UNKNOWN_LINEAGE } from '../../../src/pg/lineage.ts';
 import type { Lsn } from '../../../src/pg/lsn.ts';
-
-/** `tx` is the transaction's true name, which no server knows. */
-interface WalRecord {
-  readonly kind: 'mark' | 'commit' | 'abort' | 'prepare' | 'checkpoint' | 'other';
-  readonly end: Lsn;
-  readonly xid: number;
-  readonly tx: number;
-  /** Of checkpoints: the next xid to hand out. */
-  readonly nextXid: number;
-}
-
-interface Server {
-  readonly name: string;
-  role: 'primary' | 'standby' | 'down';
-  log: WalRecord[];
-  /** How many records of the log a crash can't take. */
-  flushed: number;
-  timeline: number;
-  follows: Server | null;
-  startTime: number;
-  replayLsn: Lsn | null;
-  receiveLsn: Lsn | null;
-  nextXid: number;
-  /** xid → tx of what runs in a backend here. */
-  running: Map<number, number>;
-  /** TIMELINE_HISTORY. */
-  history: Map<number, Lsn>;
-  /** The control file's, which lags behind. */
-  checkpointTimeline: number;
-}
+import type { Server, WalRecord } from './wal-model-server.ts';
+import { endOf, FIRST_XID, nextXidAfter, probeOf } from './wal-model-server.ts';
+import { receive, statusOf, SYSTEM_IDENTIFIER } from './wal-model-server.ts';
 
 /** A transaction as the driver remembers it. */
 interface Captured {
@@ -77,9 +50,8 @@ export interface ModelHistory {
   readonly steps: readonly number[];
 }
 
-const KINDS = 64;
-const SYSTEM = '7000000000000000001';
-const FIRST_XID = 100;
+/** A step's number modulo this is its kind. */
+export const KINDS = 64;
 const NAMES = ['a', 'b', 'c', 'd'];
 
 export class WalModel {
@@ -185,13 +157,8 @@ export class WalModel {
     if (dice % 3 === 0) this.#append(server, 'other', 0, 0, dice);
     const lsn = this.#append(server, 'mark', xid, tx, dice);
     const { timeline, incarnation } = probeOf(server);
-    const mark = {
-      xid: String(xid),
-      lsn,
-      systemIdentifier: SYSTEM,
-      timeline: timeline!,
-      incarnation: incarnation!,
-    };
+    const life = { systemIdentifier: SYSTEM_IDENTIFIER, timeline: timeline!, incarnation: incarnation! };
+    const mark = { xid: String(xid), lsn, ...life };
     this.#captured.push({ tx, mark, bareLsn, server });
   }
 
@@ -315,7 +282,7 @@ export class WalModel {
   }
 
   #probeAll(isWatched: boolean): void {
-    // Writers first: what a standby has when a timeline is first seen, it has not received from that one's writer.
+    // Writers first, so that what a standby has at the first sight of a timeline is not from its writer.
     const order = [...this.#servers].sort((left, right) => left.role.localeCompare(right.role));
     for (const server of order) {
       if (server.role === 'down') continue;
@@ -324,69 +291,4 @@ export class WalModel {
       if (isWatched) this.#patchyLineage = recordServer(this.#patchyLineage, server.name, probe);
     }
   }
-}
-
-/** With 61 in it a step leaves no standby out; the rest of the number chooses how a transaction ends. */
-const thorough = (kind: number, choice = 0): number => kind + KINDS * 16 * (61 + 64 * choice);
-const REPLICATE = thorough(36);
-
-/** Begin, finish, write something else, use ids, replicate everything to all; and a failover that all take part in. */
-export const ordinarySteps: readonly (readonly number[])[] = [
-  ...[0, 0, 26, 28].map((kind) => [thorough(kind)]),
-  ...[0, 1, 2, 3].map((choice) => [thorough(12, choice)]),
-  [REPLICATE],
-  [thorough(55), REPLICATE],
-];
-
-/** A standby can follow only a log that its own is a beginning of. */
-function receive(standby: Server, limit: number): void {
-  const source = standby.follows;
-  if (source === null || source.role === 'down' || source.flushed < standby.log.length) return;
-  const last = standby.log.length - 1;
-  if (last >= 0 && source.log[last] !== standby.log[last]) return;
-  // Servers that came to the same position on different timelines may be in one another's way.
-  if (last < 0 && source.timeline !== standby.timeline && source.history.get(standby.timeline) === undefined)
-    return;
-  standby.log.push(
-    ...source.log.slice(standby.log.length, Math.min(source.flushed, standby.log.length + limit)),
-  );
-  standby.flushed = standby.log.length;
-  standby.timeline = source.timeline;
-  standby.history = source.history;
-  standby.replayLsn = endOf(standby.log);
-  standby.receiveLsn = standby.replayLsn;
-}
-
-function probeOf(server: Server): SeenServer {
-  const { timeline, startTime, replayLsn, receiveLsn, checkpointTimeline } = server;
-  const inRecovery = server.role === 'standby';
-  return {
-    inRecovery,
-    systemIdentifier: SYSTEM,
-    timeline: inRecovery ? null : timeline,
-    incarnation: inRecovery
-      ? `standby/${server.name}${startTime}`
-      : `${timeline}/${server.name}${startTime}/${replayLsn ?? 'none'}`,
-    startTime: `${server.name}${startTime}`,
-    replayLsn,
-    receiveLsn,
-    logTimelines: [checkpointTimeline],
-  };
-}
-
-function statusOf(server: Server, xid: number): TransactionStatus {
-  if (xid >= server.nextXid) return 'future';
-  if (server.running.has(xid)) return 'in progress';
-  const kinds = server.log.filter((record) => record.xid === xid).map(({ kind }) => kind);
-  if (kinds.includes('commit')) return 'committed';
-  if (kinds.includes('abort')) return 'aborted';
-  return kinds.includes('prepare') ? 'prepared' : 'aborted';
-}
-
-function endOf(log: readonly WalRecord[]): Lsn {
-  return log.at(-1)?.end ?? 0n;
-}
-
-function nextXidAfter(log: readonly WalRecord[]): number {
-  return log.reduce((next, record) => Math.max(next, record.xid + 1, record.nextXid), FIRST_XID);
 }
