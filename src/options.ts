@@ -69,6 +69,13 @@ export interface FailoverOptions {
   readonly drainConcurrency?: number | undefined;
   /** The first pause between two rounds of asking all hosts. At most `retryMaxMillis`. Default 20. */
   readonly retryMinMillis?: number | undefined;
+  /**
+   * How long at least between two checks of one session's state in front of its statements. A check (1 to 2 ms) is due
+   * behind each statement that runs code of the database which nobody can see through (triggers, functions, DO). With 0
+   * it is made at once; a larger value spares busy sessions the checks, but one that is lost before its next check can't
+   * be restored, and its transaction not replayed (R7, R8). An idle session is checked in any case. Default 0.
+   */
+  readonly stateCheckMillis?: number | undefined;
   /** The longest such pause; they double from `retryMinMillis`. At most `timeoutMillis`. Default 250. */
   readonly retryMaxMillis?: number | undefined;
   /**
@@ -96,6 +103,7 @@ export interface ResolvedFailoverOptions extends Required<Omit<FailoverOptions, 
   readonly drainConcurrency: number;
   readonly retryMinMillis: number;
   readonly retryMaxMillis: number;
+  readonly stateCheckMillis: number;
   readonly sessionVariables: readonly string[];
 }
 
@@ -131,6 +139,7 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   maxJournalBytes: count(16 * MEBIBYTE, 0, 'maxProcessJournalBytes'),
   maxJournalStatements: count(100_000, 0),
   maxKeptRowHashes: count(1_000_000, 0),
+  stateCheckMillis: rule(0, 0, MAX_TIMER_MILLIS),
   maxWaitingSessions: count(10_000, 1),
   drainConcurrency: count(32, 1),
 };

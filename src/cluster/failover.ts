@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import pRetry from 'p-retry';
 import { FailoverFailedError } from '../errors.ts';
 import { hostKey } from '../topology/host-address.ts';
@@ -81,6 +82,8 @@ export class Failover {
     this.lost = lost;
     this.startedAt = now;
     this.#port = port;
+    // Every session that takes part listens to it: more than the ten that Node takes for a leak.
+    setMaxListeners(0, this.#abort.signal);
   }
 
   /** Sessions that wait or replay now. */

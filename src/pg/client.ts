@@ -48,23 +48,31 @@ export class Client extends pg.Client {
   }
 }
 
-type AnyFunction = (...values: unknown[]) => unknown;
+type AnyQuery = (this: Client, config: unknown, values?: unknown, callback?: unknown) => unknown;
 
 // Not a method of the class: its one signature would hide pg's overloads from everybody's types.
 Object.defineProperty(Client.prototype, 'query', {
   configurable: true,
   writable: true,
   enumerable: false,
-  value: function query(this: Client, ...values: unknown[]): unknown {
-    const session = sessions.get(this);
+  value: function query(this: Client, config: unknown, values?: unknown, callback?: unknown): unknown {
     // Looked up at each call: tracing tools patch pg's prototype at any time.
-    const stock = (pg.Client.prototype as unknown as { query: AnyFunction }).query;
-    const plain = (...passed: unknown[]): unknown => Reflect.apply(stock, this, passed);
-    return session === undefined
-      ? plain(...values)
-      : withdrawable(this as unknown as OuterClient, session, plain, values);
+    const stock = (pg.Client.prototype as unknown as { query: AnyQuery }).query;
+    const { connectionParameters } = this as unknown as OuterClient;
+    const limit = queryTimeout(config) ?? connectionParameters.query_timeout;
+    const session = limit ? sessions.get(this) : undefined;
+    if (session === undefined) return stock.call(this, config, values, callback);
+    const plain = (query: unknown): unknown => stock.call(this, query);
+    return withdrawable(session, limit, plain, config, values, callback);
   },
 });
+
+/** The query's own limit, if it is one that pg makes a Query of. */
+function queryTimeout(config: unknown): unknown {
+  return typeof config === 'object' && config !== null
+    ? (config as { query_timeout?: unknown }).query_timeout
+    : undefined;
+}
 
 /** True if the client is inside a transaction that is gone (A13). */
 export function isDoomed(client: object): boolean {

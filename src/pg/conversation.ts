@@ -22,6 +22,10 @@ export interface ConversationListener {
   unitCompleted(completed: UnitCompleted): Buffer | null;
   /** A unit that ran again gave other results; its answer was swallowed. Returns what to give instead (R5). */
   unitDiverged(unit: PgUnit, status: number): Buffer;
+  /** A message of the mark that rides inside a unit. */
+  markMessage(type: number, bytes: Buffer, start: number): void;
+  /** ReadyForQuery of a unit with the mark inside. False: the mark has broken it, and the connection is cut. */
+  markReady(status: number): boolean;
   /** Statements of the wire protocol were dropped by SQL: all of them, or some. */
   statementsDropped(all: boolean): void;
 }
@@ -99,6 +103,10 @@ export class Conversation implements Responder {
   message(type: number, bytes: Buffer, start: number, end: number): boolean {
     const unit = this.#pending[0];
     if (unit === undefined || this.#hasDiverged) return false;
+    if (unit.hasMarkInside && unit.completions > 0) {
+      this.#listener.markMessage(type, bytes, start);
+      return false;
+    }
     this.#note(unit, type, bytes, start, end);
     if (this.#resume !== null) {
       const verdict = filter(this.#resume, type, bytes, start, end);
@@ -113,8 +121,11 @@ export class Conversation implements Responder {
   }
 
   ready(status: number): boolean | Buffer {
-    const unit = this.#pending.shift();
+    const unit = this.#pending[0];
     if (unit === undefined) return false;
+    // Still pending if it is cut now: it runs again behind the replay, and only its end is handed on.
+    if (unit.hasMarkInside && !this.#listener.markReady(status)) return false;
+    this.#pending.shift();
     if (this.#hasDiverged) {
       this.#hasDiverged = false;
       this.#resume = null;
@@ -139,6 +150,9 @@ export class Conversation implements Responder {
 
   #note(unit: PgUnit, type: number, bytes: Buffer, start: number, end: number): void {
     switch (type) {
+      case BackendType.EmptyQueryResponse:
+        unit.completions++;
+        return;
       case BackendType.CommandComplete:
         unit.completions++;
         this.#noteTag(unit, bytes, start, end);

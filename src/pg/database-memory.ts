@@ -1,27 +1,193 @@
-import type { StatementText } from './statement-text.ts';
+import type { SessionPin } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
-import type { Judgement, StatementJudge } from './statement-judge.ts';
+import { SqlError } from './sql-runner.ts';
+import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
+import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
+import { loadParser, parserReady } from './sql/parser.ts';
+import type { SessionEffect } from './sql/session-effect.ts';
+import type { StatementVerdict } from './sql/statement-verdict.ts';
+import {
+  NOTHING_PROVED,
+  type JudgedSession,
+  type Judgement,
+  type StatementJudge,
+} from './statement-judge.ts';
+import type { StatementText } from './statement-text.ts';
 
-/** TEMPORARY until the catalogue lands. */
+/** How long what was learned of the catalogue is believed; somebody else may change it meanwhile. */
+const TIME_TO_LIVE_MILLIS = 60_000;
+/** How long a judgement is taken from the text's own memory before the catalogue's is looked at again. */
+const REMEMBERED_MILLIS = 1_000;
+/** Names of settings met in statements that are kept; beyond it a session that sets one stays unchecked. */
+const MAX_CUSTOM_NAMES = 256;
+
+/**
+ * What all sessions of one database in this process share: the parser, judged statements, and what is known of the
+ * database as a whole. Everything is learned off the hot path, over connections that are idle.
+ */
 export class DatabaseMemory implements StatementJudge {
-  known({ text }: StatementText, _searchPath: string | null): Judgement | null {
-    const read = /^\s*select/i.test(text) && !/for update|pg_|set_config/i.test(text);
+  readonly #catalogue = new CatalogueCache({ timeToLiveMillis: TIME_TO_LIVE_MILLIS });
+  readonly #customNames = new Set<string>();
+  #traits: DatabaseTraits | null = null;
+  #traitsUntil = 0;
+
+  /** Names of settings with a dot that may be set in sessions here: pg_settings does not show them. */
+  customNames(): readonly string[] {
+    return [...(this.#traits?.customSettings ?? []), ...this.#customNames];
+  }
+
+  /** Begins to load the parser, so that it is there when the first statement has been answered. */
+  prepare(): void {
+    loadParser().catch(() => {
+      // Told where it is needed: without it nothing is proved.
+    });
+  }
+
+  known(text: StatementText, session: JudgedSession): Judgement | null {
+    if (text.text === '') return NOTHING_PROVED;
+    if (!parserReady() || session.searchPath === null) return null;
+    const now = performance.now();
+    const key = sessionKey(session);
+    const remembered = text.judgement(this, key, now);
+    if (remembered !== null) return remembered;
+    const verdict = this.#catalogue.peek(text.text, catalogueSession(session, session.searchPath));
+    if (verdict === undefined) return null;
+    const judgement = this.#judge(text, verdict, session.standardStrings);
+    text.remember(this, key, now + REMEMBERED_MILLIS, judgement);
+    return judgement;
+  }
+
+  async learn(texts: readonly StatementText[], runner: SqlRunner, session: JudgedSession): Promise<void> {
+    await loadParser();
+    await this.#learnTraits(runner);
+    if (session.searchPath === null) return;
+    await this.#catalogue.resolve(
+      texts.map(({ text }) => text),
+      catalogueSession(session, session.searchPath),
+      runner,
+    );
+  }
+
+  definitionsChanged(): void {
+    this.#catalogue.invalidate();
+    this.#traitsUntil = 0;
+  }
+
+  async #learnTraits(runner: SqlRunner): Promise<void> {
+    if (performance.now() < this.#traitsUntil) return;
+    try {
+      const traits = await databaseTraits(runner);
+      this.#traits = traits;
+      this.#traitsUntil = performance.now() + TIME_TO_LIVE_MILLIS;
+      this.#catalogue.useTraits(traits);
+    } catch (error) {
+      // Refused: then whatever runs unseen code counts as acting outside, and no setting's name is known.
+      if (!(error instanceof SqlError)) throw error;
+    }
+  }
+
+  #judge(text: StatementText, verdict: StatementVerdict, standardStrings: boolean): Judgement {
+    const { effects } = this.#catalogue.factsOf(text.text, standardStrings);
+    const lasting = effects.filter(isLasting);
+    let tooManyNames = false;
+    for (const effect of lasting) tooManyNames ||= !this.#noteName(effect);
+    const codeSets = !verdict.sessionSafe && (this.#traits?.dynamicSetConfig ?? true);
     return {
-      provedRead: read,
-      staysInside: true,
-      sessionSafe: true,
-      undoneByRollback: true,
-      unsafeReason: '',
+      provedRead: verdict.read === 'proved' && lasting.length === 0,
+      staysInside: !verdict.outsideEffects,
+      sessionSafe: verdict.sessionSafe && lasting.length === 0,
+      undoneByRollback: verdict.sessionSafe && lasting.every(isUndone),
+      uncheckable: codeSets || tooManyNames,
+      pins: lasting.flatMap(pinOf),
+      unsafeReason:
+        verdict.reasonUnsafe === null ? describe(lasting[0]) : `a statement (${verdict.reasonUnsafe})`,
     };
   }
-  async learn(
-    _texts: readonly StatementText[],
-    _runner: SqlRunner,
-    _searchPath: string | null,
-  ): Promise<void> {
-    await Promise.resolve();
+
+  /** False if a setting's name could not be kept. */
+  #noteName(effect: SessionEffect): boolean {
+    const name = effect.kind === 'set' || effect.kind === 'set-config' ? effect.name : null;
+    if (name === null || !name.includes('.') || this.#customNames.has(name)) return true;
+    if (this.#customNames.size >= MAX_CUSTOM_NAMES) return false;
+    this.#customNames.add(name);
+    return true;
   }
-  customNames(): readonly string[] {
-    return [];
+}
+
+function sessionKey(session: JudgedSession): string {
+  const flags = (session.standardStrings ? 0 : 1) + (session.temporaryObjects ? 2 : 0);
+  return flags === 0 ? (session.searchPath ?? '') : `${flags}\n${session.searchPath ?? ''}`;
+}
+
+function catalogueSession(session: JudgedSession, searchPath: string): CatalogueSession {
+  return {
+    searchPath,
+    standardConformingStrings: session.standardStrings,
+    temporaryObjects: session.temporaryObjects,
+  };
+}
+
+/** What ends with the transaction leaves nothing in the session. */
+function isLasting(effect: SessionEffect): boolean {
+  switch (effect.kind) {
+    case 'set':
+    case 'set-role':
+    case 'set-session-authorization':
+      return !effect.local;
+    case 'set-config':
+      return effect.local !== true;
+    case 'advisory-lock':
+      return effect.session;
+    case 'set-transaction':
+    case 'close-cursor':
+      return false;
+    default:
+      return true;
+  }
+}
+
+/** What a ROLLBACK takes back. */
+function isUndone(effect: SessionEffect): boolean {
+  switch (effect.kind) {
+    case 'set':
+    case 'reset':
+    case 'set-role':
+    case 'set-session-authorization':
+    case 'set-config':
+    case 'listen':
+    case 'unlisten':
+    case 'temp-table':
+    case 'hold-cursor':
+      return true;
+    default:
+      return false;
+  }
+}
+
+function pinOf(effect: SessionEffect): readonly SessionPin[] {
+  if (effect.kind === 'load') return [{ kind: 'loaded-library', names: [] }];
+  if (effect.kind === 'setseed') return [{ kind: 'random-seed', names: [] }];
+  return [];
+}
+
+function describe(effect: SessionEffect | undefined): string {
+  switch (effect?.kind) {
+    case undefined:
+      return 'a statement';
+    case 'set':
+      return `SET ${effect.name}`;
+    case 'set-config':
+      return `set_config of ${effect.name ?? 'a setting'}`;
+    case 'listen':
+      return 'LISTEN';
+    case 'prepare':
+      return 'PREPARE';
+    case 'temp-table':
+      return 'a statement that makes a temporary table';
+    case 'advisory-lock':
+    case 'advisory-unlock':
+      return 'an advisory lock';
+    default:
+      return `a statement (${effect?.kind ?? ''})`;
   }
 }

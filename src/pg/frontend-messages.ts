@@ -56,10 +56,11 @@ export function readTarget(bytes: Buffer, start: number): { kind: 'S' | 'P'; nam
   return { kind, name: end === start + 1 ? '' : bytes.toString('utf8', start + 1, end) };
 }
 
-/** Portal name of an Execute. */
-export function readExecute(bytes: Buffer, start: number): string {
+/** Portal name of an Execute, and whether it wants only so many rows. */
+export function readExecute(bytes: Buffer, start: number): { portal: string; isLimited: boolean } {
   const end = bytes.indexOf(0, start);
-  return end === start ? '' : bytes.toString('utf8', start, end);
+  const portal = end === start ? '' : bytes.toString('utf8', start, end);
+  return { portal, isLimited: bytes.readInt32BE(end + 1) !== 0 };
 }
 
 /** Text of a Query; `end` is the end of the message. */
@@ -80,13 +81,12 @@ export function statementMessages(sql: string, parameters: readonly (string | nu
 /** Names of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
 const MARK_PORTAL = 'holdfast_mark';
 
-/** Runs a statement that was prepared as `statement`; with `text` it is prepared first. Closed by Sync. */
+/** Runs a statement that was prepared as `statement`; with `text` it is prepared first. Without Sync. */
 export function preparedMessages(statement: string, text: string | null): Buffer {
   const run = [
     serialize.bind({ portal: MARK_PORTAL, statement }),
     serialize.execute({ portal: MARK_PORTAL }),
     serialize.close({ type: 'P', name: MARK_PORTAL }),
-    serialize.sync(),
   ];
   return Buffer.concat(text === null ? run : [serialize.parse({ name: statement, text }), ...run]);
 }
@@ -104,6 +104,5 @@ export function terminateMessage(): Buffer {
   return serialize.end();
 }
 
-export function syncMessage(): Buffer {
-  return serialize.sync();
-}
+/** Sync, which closes a unit of the extended protocol. */
+export const SYNC_MESSAGE: Buffer = serialize.sync();

@@ -1,15 +1,12 @@
 import type { LogicalSession } from './logical-session.ts';
 
-/** How long a session whose state is in doubt may stay busy before a check goes in front of its next statement. */
-const MAX_DOUBT_MILLIS = 250;
-
 /**
- * Finds out what a session's state is, off the hot path: when it is next idle; or, if it never is, once in a while in
- * front of a statement (design review A8).
+ * Finds out what a session's state is (design review A8): at once when it has come into doubt, which delays at most the
+ * next statement by a round trip; but not again within `failover.stateCheckMillis` unless the session is idle.
  */
 export class IdleAttention {
   readonly #session: LogicalSession;
-  #since: number | null = null;
+  #last = Number.NEGATIVE_INFINITY;
   #isScheduled = false;
 
   constructor(session: LogicalSession) {
@@ -18,9 +15,7 @@ export class IdleAttention {
 
   /** The session has just become idle, and there is something to find out. */
   wanted(): void {
-    const now = performance.now();
-    this.#since ??= now;
-    if (now - this.#since > MAX_DOUBT_MILLIS) {
+    if (performance.now() - this.#last >= this.#session.context.options.stateCheckMillis) {
       this.#attend();
       return;
     }
@@ -28,15 +23,15 @@ export class IdleAttention {
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
-      if (this.#session.isIdle) this.#attend();
+      this.#attend();
     });
   }
 
   #attend(): void {
     const session = this.#session;
     const { connection } = session;
-    if (connection === null || !session.isIdle) return;
-    this.#since = null;
+    if (connection === null || !session.isIdle || !session.memory.wantsAttention) return;
+    this.#last = performance.now();
     session.hold();
     // Code that nobody could read may have dropped prepared statements, the hidden one among them.
     session.marks.statementMayBeGone();

@@ -16,6 +16,7 @@ import { doomError, fateError } from './fate-errors.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
 import { enterLiveSession, leaveLiveSession } from './live-sessions.ts';
+import { SYNC_MESSAGE } from './frontend-messages.ts';
 import { errorAnswer } from './local-answers.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
@@ -60,7 +61,7 @@ export class LogicalSession
   readonly marks: MarkKeeper;
   readonly names: NamedStatements;
   readonly #socket: VirtualSocket;
-  readonly #arena = new Arena();
+  readonly #arena: Arena;
   readonly #assembler: UnitAssembler;
   readonly #recovery: SessionRecovery;
   readonly #responder: LocalResponder;
@@ -88,6 +89,7 @@ export class LogicalSession
     this.context = context;
     const { options, coordinator, database } = context;
     this.conversation = new Conversation(options, () => coordinator.nextSequence(), this);
+    this.#arena = new Arena(options.maxJournalBytes);
     this.#assembler = new UnitAssembler(this.#arena, this);
     this.names = new NamedStatements(this.#assembler.statements);
     this.marks = new MarkKeeper(this, this.conversation);
@@ -189,11 +191,11 @@ export class LogicalSession
 
   judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
     const { database } = this.context;
-    const { searchPath } = this.memory;
+    const { judged } = this.memory;
     let provedRead = unit.texts.length > 0;
     let staysInside = provedRead;
     for (const text of unit.texts) {
-      const judgement = database.known(text, searchPath);
+      const judgement = database.known(text, judged);
       provedRead &&= judgement?.provedRead ?? false;
       staysInside &&= judgement?.staysInside ?? false;
     }
@@ -332,25 +334,33 @@ export class LogicalSession
     for (const unit of this.conversation.pending) {
       if (unit.writtenTo === unit.end || this.#responder.owns(unit)) continue;
       const begins = unit.writtenTo === unit.start;
+      // R6: the mark must have arrived before what may end the transaction leaves.
+      if (begins && this.marks.isAwaited && endingOf(unit) !== 'none') break;
       if (begins) {
-        if (from >= 0 && this.names.needsParse(unit)) {
+        const chains = unit.texts[0]?.isCommitAndChain === true;
+        if (from >= 0 && (chains || this.names.needsParse(unit))) {
           connection.write(this.#arena.view(from, to));
           from = -1;
         }
         this.names.prepare(unit, connection);
+        if (chains) this.#recovery.askChainMode(connection);
         this.marks.sending(unit);
-        this.memory.ran(unit.texts);
+        unit.touchesSession = this.memory.ran(unit.texts);
         this.conversation.sent(unit);
         connection.expect(this.conversation);
       }
       if (from < 0) from = unit.writtenTo;
       unit.writtenTo = unit.end;
       to = unit.end;
-      const mark = begins ? this.marks.behind(unit) : null;
-      if (mark !== null) {
+      const mark = begins ? this.marks.withUnit(unit) : null;
+      if (mark?.where === 'inside') {
+        const bytes = this.#arena.view(from, to - SYNC_MESSAGE.length);
+        connection.write(Buffer.concat([bytes, mark.messages, SYNC_MESSAGE]));
+        from = -1;
+      } else if (mark?.where === 'behind') {
+        connection.write(Buffer.concat([this.#arena.view(from, to), mark.messages]));
         this.marks.expect(connection);
-        connection.write(Buffer.concat([this.#arena.view(from, to), mark]));
-        return;
+        from = -1;
       }
       if (!unit.closed) break;
     }
@@ -392,12 +402,13 @@ export class LogicalSession
     if (type === BackendType.ParameterStatus) {
       const { name, value } = readParameter(bytes, start + 5, end);
       this.#parameters.set(name, value);
+      this.memory.parameter(name, value);
     }
     return true;
   }
 
   unitCompleted({ unit, status, wasOpen, ended }: UnitCompleted): Buffer | null {
-    this.memory.ran(unit.texts);
+    if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#assembler.detach(unit);
     if (ended || status === IDLE) {
       this.marks.transactionEnded();
@@ -406,13 +417,12 @@ export class LogicalSession
     }
     if (status !== IDLE && (!wasOpen || ended)) this.memory.transactionBegan();
     const { pending, journal } = this.conversation;
+    if (journal.awaitsChainedBegin) this.#recovery.beginChained(journal);
     if (pending.length > 0) return this.#responder.isNeeded ? this.#responder.settle() : null;
     const connection = this.#connection;
     if (status === IDLE) {
       this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
       if (this.memory.wantsAttention) this.#attention.wanted();
-    } else if (journal.awaitsChainedBegin) {
-      this.#recovery.beginChained();
     } else if (connection !== null) {
       this.marks.afterUnit(connection);
     }
@@ -444,6 +454,14 @@ export class LogicalSession
     this.#responder.refuseAll();
     const behind = this.#responder.settle();
     return behind === null ? answer : Buffer.concat([answer, behind]);
+  }
+
+  markMessage(type: number, bytes: Buffer, start: number): void {
+    this.marks.message(type, bytes, start);
+  }
+
+  markReady(status: number): boolean {
+    return this.marks.unitReady(status);
   }
 
   statementsDropped(all: boolean): void {
@@ -507,7 +525,8 @@ export class LogicalSession
       this.marks.transactionEnded();
     }
     // Where the first unit was told the reason by its own error, the next ones get what PostgreSQL says.
-    if (doom !== null) this.#responder.doomed(doom.kind === 'outcome-unknown' || doom.kind === 'statement-failed');
+    if (doom !== null)
+      this.#responder.doomed(doom.kind === 'outcome-unknown' || doom.kind === 'statement-failed');
     conversation.pending.forEach((unit, index) => {
       const fate = plan.fates[index] ?? (doom === null ? 'send' : 'refuse');
       if (fate === 'send' || fate === 'again') sendAgain(unit);
@@ -661,4 +680,5 @@ function sendAgain(unit: PgUnit): void {
   unit.error = null;
   unit.committed = false;
   unit.copyIn = false;
+  unit.hasMarkInside = false;
 }

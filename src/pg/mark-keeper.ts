@@ -1,7 +1,8 @@
 import { FAILED } from '../session/journal.ts';
 import { commitMark, MARK_SQL, parseMark, type CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
-import { preparedMessages } from './frontend-messages.ts';
+import { BackendType, readRow } from './backend-messages.ts';
+import { preparedMessages, SYNC_MESSAGE } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
@@ -12,9 +13,8 @@ import { isTransactionControl, mayCopyIn, onlyOpens } from './unit-facts.ts';
 
 /** What the keeper needs of its session. */
 export interface MarkHost {
-  /** Nothing of the application's is sent while a hold is on. */
-  hold(): void;
-  letGo(): void;
+  /** Sends what waited for the mark. */
+  flush(): void;
   /** Our own statement has broken the application's transaction: it must be brought back by a replay. */
   cut(): void;
   judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean };
@@ -22,8 +22,8 @@ export interface MarkHost {
 
 /**
  * Learns the commit mark of each transaction, with no added round trip (R6): behind a unit that may assign an xid a
- * hidden statement goes out in the same write. The next unit waits until its answer is in, which the server would have
- * given before in any case, so the mark has always arrived when COMMIT is written.
+ * hidden statement goes out in the same write, inside the unit or behind it. What may end the transaction waits until the
+ * answer is in, which the server would have given before in any case: the mark has always arrived when COMMIT is written.
  */
 export class MarkKeeper {
   readonly transaction = new TransactionMarks();
@@ -34,8 +34,12 @@ export class MarkKeeper {
   /** Statements are prepared under a new name wherever an old one may be gone: a failing Bind would break a transaction. */
   #generation = 0;
   #isPrepared = false;
+  /** The messages that run it, once it is prepared: the same each time. */
+  #prepared: Buffer = Buffer.alloc(0);
   /** To be asked for when the unit in flight is answered: COPY allows no hidden messages before. */
   #isDue = false;
+  #awaited = 0;
+  #isBroken = false;
 
   constructor(host: MarkHost, conversation: Conversation) {
     this.#host = host;
@@ -46,6 +50,8 @@ export class MarkKeeper {
   connected(probe: ProbeResult, works: boolean): void {
     this.#probe = probe;
     this.#works = works;
+    this.#awaited = 0;
+    this.#isBroken = false;
     this.transactionEnded();
     this.statementMayBeGone();
   }
@@ -67,29 +73,59 @@ export class MarkKeeper {
     this.transaction.unitSent(this.#host.judge(unit));
   }
 
-  /** The hidden statement to go out behind this unit, or null. */
-  behind(unit: PgUnit): Buffer | null {
-    if (!this.#works || !this.transaction.wanted || !unit.closed) return null;
-    // In a failed transaction it would only fail as well.
-    if (this.#conversation.journal.status === FAILED) return null;
+  /** True while the answer to a mark that was sent behind a unit has not come. */
+  get isAwaited(): boolean {
+    return this.#awaited > 0;
+  }
+
+  /**
+   * How the mark goes out with this unit: inside it, where that can be told apart, which costs no message more from the
+   * server; else behind it. Null if it is not wanted, or can't go out yet.
+   */
+  withUnit(unit: PgUnit): { readonly where: 'inside' | 'behind'; readonly messages: Buffer } | null {
+    if (!this.#works || !this.transaction.wanted || !unit.closed || this.#awaited > 0) return null;
+    // In a failed transaction it would only fail as well, and behind a COMMIT it would see another one.
+    if (this.#conversation.journal.status === FAILED || isTransactionControl(unit)) return null;
     if (mayCopyIn(unit)) {
       this.#isDue = true;
       return null;
     }
-    return this.#messages();
+    if (unit.isPlain && unit.executes === 1) {
+      this.#isBroken = false;
+      unit.hasMarkInside = true;
+      return { where: 'inside', messages: this.#messages() };
+    }
+    return { where: 'behind', messages: Buffer.concat([this.#messages(), SYNC_MESSAGE]) };
   }
 
-  /** The messages of `behind` are being written: takes their answer. */
+  /** A message of the mark inside a unit. */
+  message(type: number, bytes: Buffer, start: number): void {
+    if (type === BackendType.DataRow) this.transaction.answered(this.#markOf(readRow(bytes, start + 5)));
+    else if (type === BackendType.ErrorResponse) this.#isBroken = true;
+  }
+
+  /** The unit with the mark inside is answered. False if our statement has broken its transaction: then it is cut. */
+  unitReady(status: number): boolean {
+    if (!this.#isBroken) return true;
+    this.#isBroken = false;
+    this.statementMayBeGone();
+    if (status !== FAILED) return true;
+    this.#host.cut();
+    return false;
+  }
+
+  /** The mark is being written behind a unit: takes its answer. */
   expect(connection: ServerConnection): void {
-    this.#host.hold();
+    this.#awaited++;
     connection.expect(
       new HiddenAnswer((error, row, status) => {
+        this.#awaited--;
         if (error === null) this.transaction.answered(this.#markOf(row));
         else if (status === FAILED && this.#conversation.journal.status !== FAILED) {
           this.#host.cut(); // A late cancel has hit our statement, say.
           return;
         } else this.statementMayBeGone();
-        this.#host.letGo();
+        this.#host.flush();
       }),
     );
   }
@@ -99,7 +135,7 @@ export class MarkKeeper {
     if (!this.#isDue) return;
     this.#isDue = false;
     if (!this.transaction.wanted || this.#conversation.journal.status === FAILED) return;
-    const messages = this.#messages();
+    const messages = Buffer.concat([this.#messages(), SYNC_MESSAGE]);
     this.expect(connection);
     connection.write(messages);
   }
@@ -119,13 +155,22 @@ export class MarkKeeper {
   }
 
   #messages(): Buffer {
-    const text = this.#isPrepared ? null : MARK_SQL;
-    this.#isPrepared = true;
-    return preparedMessages(`holdfast_mark_${this.#generation}`, text);
+    const name = `holdfast_mark_${this.#generation}`;
+    if (!this.#isPrepared) {
+      this.#isPrepared = true;
+      this.#prepared = preparedMessages(name, null);
+      return preparedMessages(name, MARK_SQL);
+    }
+    return this.#prepared;
   }
 
-  #markOf(row: SqlRow | null): CommitMark | null {
-    const found = row === null ? null : parseMark(row);
-    return found === null || this.#probe === null ? null : commitMark(found, this.#probe);
+  /** Null if no xid was assigned; else how to make the mark, which is needed only if the connection is lost. */
+  #markOf(row: SqlRow | null): (() => CommitMark | null) | null {
+    const probe = this.#probe;
+    if (row === null || row[0] === null || probe === null) return null;
+    return () => {
+      const found = parseMark(row);
+      return found === null ? null : commitMark(found, probe);
+    };
   }
 }

@@ -23,6 +23,7 @@ interface Attempt {
  */
 export async function openSession(session: LogicalSession, signal: AbortSignal): Promise<void> {
   const { coordinator, resolved } = session.context;
+  session.context.database.prepare();
   const wantsPrimary = followsPrimary(resolved.targetSessionAttrs);
   if (coordinator.isFailingOver && wantsPrimary) {
     await openOnPrimary(session, signal);

@@ -16,10 +16,16 @@ export interface PgUnit extends Unit {
   /** Null if it has nothing to do with named statements, as nearly always. */
   nameUses: NameUse[] | null;
   executes: number;
+  /** Extended, and every Execute is of the unnamed portal and wants all rows: a hidden statement may follow inside. */
+  isPlain: boolean;
+  /** The hidden mark rides inside it, behind its only Execute. */
+  hasMarkInside: boolean;
   /** CopyInResponse came: COPY data belongs to it until CopyDone or CopyFail. */
   copyIn: boolean;
   /** Its bytes if they are the driver's own and not in the arena (the BEGIN of a chained transaction). */
   readonly synthetic: Buffer | null;
+  /** It may have changed the session's state, as far as was known when it was sent. */
+  touchesSession: boolean;
   /** The driver has given its ErrorResponse itself; only ReadyForQuery is owed, once it is closed. */
   answeredLocally: boolean;
 }
@@ -35,8 +41,11 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     texts: [],
     nameUses: null,
     executes: 0,
+    isPlain: !simple,
+    hasMarkInside: false,
     copyIn: false,
     synthetic,
+    touchesSession: false,
     answeredLocally: false,
     sentSequence: 0,
     acknowledgedSequence: 0,

@@ -153,16 +153,26 @@ const REFUSED: ReadonlySet<string> = new Set([
   '57P03', // starting up, shutting down, in recovery
 ]);
 
+/** An error of the operating system or the resolver, as against one of TLS or of our own code. */
+function isSystemError(error: unknown): boolean {
+  if (typeof error !== 'object' || error === null) return false;
+  if (typeof (error as { syscall?: unknown }).syscall === 'string') return true;
+  const errors = (error as { errors?: unknown }).errors;
+  return Array.isArray(errors) && errors.some(isSystemError);
+}
+
 /** What a failed look means for the choice of a host. */
 export function failureOf(address: HostAddress, error: unknown): HostObservation {
   const code = codeOf(error);
   if (code !== null && REFUSED.has(code)) return { kind: 'refused', address, code };
   if (code !== null && /^[0-9A-Z]{5}$/.test(code)) return { kind: 'rejected', address, code };
-  if (code === null && error instanceof Error && error.message === 'Connection terminated unexpectedly') {
-    // pg has no code for it: the server accepted and closed.
-    return { kind: 'refused', address, code: 'closed' };
-  }
-  return { kind: 'unreachable', address, reason: code ?? 'timeout' };
+  if (isSystemError(error)) return { kind: 'unreachable', address, reason: code ?? 'error' };
+  const message = error instanceof Error ? error.message : '';
+  // pg has no codes for these two: the server accepted and closed; nothing came in time.
+  if (message === 'Connection terminated unexpectedly') return { kind: 'refused', address, code: 'closed' };
+  if (message === 'timeout expired') return { kind: 'unreachable', address, reason: 'timeout' };
+  // Our own side of the handshake has failed: a password function threw, a certificate is not trusted, SASL, …
+  return { kind: 'rejected', address, code: code ?? 'client' };
 }
 
 /** SQLSTATE or system error code, if the error has one. */

@@ -213,7 +213,8 @@ export class ServerConnection implements SqlRunner {
     // Also if a responder cuts the connection: what it was told before is in the runs.
     const owner = this.#owner;
     const length = chunk.length;
-    const runs: Buffer[] = [];
+    // Nearly always the whole chunk is one run for the application.
+    let runs: Buffer[] | null = null;
     let runStart = 0;
     let at = 0;
     while (at + HEADER_BYTES <= length) {
@@ -222,14 +223,15 @@ export class ServerConnection implements SqlRunner {
       const type = chunk[at]!;
       const routed = this.#route(type, chunk, at, end);
       if (routed !== true) {
-        if (at > runStart) runs.push(chunk.subarray(runStart, at));
-        if (routed !== false) runs.push(routed);
+        if (at > runStart) (runs ??= []).push(chunk.subarray(runStart, at));
+        if (routed !== false) (runs ??= []).push(routed);
         runStart = end;
       }
       at = end;
       if (this.#loss !== null || this.#fatal !== null) break;
     }
-    if (at > runStart) runs.push(runStart === 0 && at === length ? chunk : chunk.subarray(runStart, at));
+    const last =
+      at === runStart ? null : runStart === 0 && at === length ? chunk : chunk.subarray(runStart, at);
     if (at < length && this.#loss === null && this.#fatal === null) {
       this.#partial.push(chunk.subarray(at));
       this.#partialBytes = length - at;
@@ -237,11 +239,14 @@ export class ServerConnection implements SqlRunner {
     }
     // Only now: the application answers synchronously, and must find everything in its final state.
     if (owner !== null) {
-      for (const run of runs) {
-        if (!owner.deliver(run)) this.#socket.pause();
-      }
+      if (runs !== null) for (const run of runs) this.#handOn(owner, run);
+      if (last !== null) this.#handOn(owner, last);
     }
     if (this.#fatal !== null) this.#lose(this.#fatal.fields, this.#fatal.message);
+  }
+
+  #handOn(owner: ConnectionOwner, bytes: Buffer): void {
+    if (!owner.deliver(bytes)) this.#socket.pause();
   }
 
   #route(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {

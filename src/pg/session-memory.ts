@@ -6,11 +6,16 @@ import {
   type SessionCleanliness,
 } from '../session/session-cleanliness.ts';
 import { checkSession } from './session-check.ts';
-import { pinReason, type SessionSnapshot } from './session-snapshot.ts';
+import { pinReason, type SessionPin, type SessionSnapshot } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
-import type { StatementJudge } from './statement-judge.ts';
+import {
+  NOTHING_PROVED,
+  type JudgedSession,
+  type Judgement,
+  type StatementJudge,
+} from './statement-judge.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
 export type RestoreTarget =
@@ -40,6 +45,11 @@ export class SessionMemory {
   readonly #unjudgedBefore = new Set<StatementText>();
   readonly #unjudgedInside = new Set<StatementText>();
   #searchPath: string | null = null;
+  #standardStrings = true;
+  /** What no check shows, for the life of the connection. */
+  #pins: readonly SessionPin[] = [];
+  /** Something ran whose effect on the state no check can find. */
+  #uncheckable: string | null = null;
   /** Something in the open transaction may have done what its ROLLBACK does not undo. */
   #lastsBeyondRollback = false;
 
@@ -48,8 +58,15 @@ export class SessionMemory {
     this.#customNames = customNames;
   }
 
-  get searchPath(): string | null {
-    return this.#searchPath;
+  /** What judgements of this session's statements depend on. */
+  get judged(): JudgedSession {
+    const { snapshot, kind } = this.#state;
+    return {
+      searchPath: this.#searchPath,
+      standardStrings: this.#standardStrings,
+      temporaryObjects:
+        kind !== 'clean' || (snapshot?.pins.some((pin) => pin.kind === 'temporary-object') ?? false),
+    };
   }
 
   /** Channels that the session listens on, as far as known. */
@@ -62,23 +79,45 @@ export class SessionMemory {
     this.#searchPath = searchPath;
   }
 
-  /** A unit with these texts was sent or answered: told of both, see `CleanlinessEvent`. */
-  ran(texts: readonly StatementText[]): void {
+  /** The server has reported a parameter. */
+  parameter(name: string, value: string): void {
+    if (name === 'standard_conforming_strings') this.#standardStrings = value === 'on';
+    else if (name === 'search_path') this.#searchPath = value; // Reported from PostgreSQL 18 on.
+  }
+
+  /**
+   * A unit with these texts is sent, or was answered: told of both, see `CleanlinessEvent`. Returns false if there was
+   * nothing to note.
+   */
+  ran(texts: readonly StatementText[]): boolean {
+    let isNoted = false;
     for (const text of texts) {
-      const judgement = this.#judge.known(text, this.#searchPath);
-      if (judgement === null) {
-        const unjudged = this.#state.transactionOpen ? this.#unjudgedInside : this.#unjudgedBefore;
-        unjudged.add(text);
-        if (unjudged.size > MAX_UNJUDGED_TEXTS) {
-          unjudged.clear();
-          this.#lastsBeyondRollback = true;
-          this.#next({ kind: 'touched', reason: 'one of very many different statements' });
-        }
-      } else if (!judgement.sessionSafe) {
-        this.#lastsBeyondRollback ||= !judgement.undoneByRollback;
-        this.#next({ kind: 'touched', reason: judgement.unsafeReason });
-      }
+      const judgement = this.#judge.known(text, this.judged);
+      if (judgement?.sessionSafe === true) continue;
+      isNoted = true;
+      if (judgement === null) this.#postpone(text);
+      else this.#touched(judgement);
+      if (text.mayDefine) this.#judge.definitionsChanged();
     }
+    return isNoted;
+  }
+
+  #postpone(text: StatementText): void {
+    const unjudged = this.#state.transactionOpen ? this.#unjudgedInside : this.#unjudgedBefore;
+    unjudged.add(text);
+    if (unjudged.size <= MAX_UNJUDGED_TEXTS) return;
+    unjudged.clear();
+    this.#lastsBeyondRollback = true;
+    this.#next({ kind: 'touched', reason: 'one of very many different statements' });
+  }
+
+  #touched(judgement: Judgement): void {
+    this.#lastsBeyondRollback ||= !judgement.undoneByRollback;
+    if (judgement.uncheckable) this.#uncheckable ??= judgement.unsafeReason;
+    for (const pin of judgement.pins) {
+      if (!this.#pins.some((one) => one.kind === pin.kind)) this.#pins = [...this.#pins, pin];
+    }
+    this.#next({ kind: 'touched', reason: judgement.unsafeReason });
   }
 
   transactionBegan(): void {
@@ -107,7 +146,7 @@ export class SessionMemory {
     const asOf = this.#state.touches;
     this.#next({ kind: 'check-began' });
     try {
-      const snapshot = await checkSession(runner, this.#customNames());
+      const snapshot = await checkSession(runner, this.#customNames(), this.#pins);
       this.#searchPath = snapshot.searchPath;
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {
@@ -125,10 +164,9 @@ export class SessionMemory {
    */
   async target(runner: SqlRunner): Promise<RestoreTarget> {
     await this.#judgeAll(runner);
+    const refusal = this.knownRefusal;
+    if (refusal !== null) return { kind: 'refuse', reason: refusal };
     const after = stateAfterLoss(this.#state);
-    if (after.kind === 'refuse' && !after.sinceTransaction) return { kind: 'refuse', reason: after.reason };
-    const pinned = after.snapshot === null ? null : pinReason(after.snapshot);
-    if (pinned !== null) return { kind: 'refuse', reason: pinned };
     return {
       kind: 'restore',
       snapshot: after.snapshot,
@@ -139,6 +177,9 @@ export class SessionMemory {
 
   /** What is known without asking anybody: null if the session could be restored as far as anyone knows. */
   get knownRefusal(): string | null {
+    if (this.#uncheckable !== null) {
+      return `session state unknown: ${this.#uncheckable} may have set settings whose names can't be found out`;
+    }
     const after = stateAfterLoss(this.#state);
     if (after.kind === 'refuse' && !after.sinceTransaction) return after.reason;
     return after.snapshot === null ? null : pinReason(after.snapshot);
@@ -148,6 +189,7 @@ export class SessionMemory {
   restored(snapshot: SessionSnapshot | null): void {
     this.#unjudgedBefore.clear();
     this.#unjudgedInside.clear();
+    this.#pins = [];
     this.#next({ kind: 'restored', snapshot });
     if (snapshot !== null) this.#searchPath = snapshot.searchPath;
   }
@@ -155,31 +197,23 @@ export class SessionMemory {
   async #judgeAll(runner: SqlRunner): Promise<void> {
     const texts = [...this.#unjudgedBefore, ...this.#unjudgedInside];
     if (texts.length === 0) return;
-    await this.#judge.learn(texts, runner, this.#searchPath);
-    const before = this.#unsafeReason(this.#unjudgedBefore);
-    if (before !== null) {
+    await this.#judge.learn(texts, runner, this.judged);
+    const before = this.#take(this.#unjudgedBefore);
+    if (before.length > 0) {
       const { transactionOpen } = this.#state;
       // The doubt is older than the open transaction, and so is from now on every doubt there is: the safe side.
       if (transactionOpen) this.#next({ kind: 'transaction-ended' });
-      this.#next({ kind: 'touched', reason: before });
+      for (const judgement of before) this.#touched(judgement);
       if (transactionOpen) this.#next({ kind: 'transaction-began' });
     }
-    const inside = this.#unsafeReason(this.#unjudgedInside);
-    if (inside !== null) this.#next({ kind: 'touched', reason: inside });
+    for (const judgement of this.#take(this.#unjudgedInside)) this.#touched(judgement);
   }
 
-  /** Takes the judged texts out of the set; why one of them may have touched the session's state, null if none. */
-  #unsafeReason(texts: Set<StatementText>): string | null {
-    let reason: string | null = null;
-    for (const text of texts) {
-      const judgement = this.#judge.known(text, this.#searchPath);
-      if (judgement === null || !judgement.sessionSafe) {
-        reason ??= judgement?.unsafeReason ?? 'a statement that nobody could read';
-        this.#lastsBeyondRollback ||= judgement?.undoneByRollback !== true;
-      }
-    }
+  /** Takes the texts out of the set: the judgements of those that may have touched the session's state. */
+  #take(texts: Set<StatementText>): readonly Judgement[] {
+    const judgements = [...texts].map((text) => this.#judge.known(text, this.judged) ?? NOTHING_PROVED);
     texts.clear();
-    return reason;
+    return judgements.filter(({ sessionSafe }) => !sessionSafe);
   }
 
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {

@@ -5,16 +5,19 @@ import type { ServerIdentity } from '../cluster/member.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
 import { resolveCommit } from './commit-resolver.ts';
 import { fenceBackend } from './fence.ts';
-import { queryMessage } from './frontend-messages.ts';
+import { queryMessage, statementMessages } from './frontend-messages.ts';
+import { HiddenAnswer } from './hidden-answer.ts';
+import type { Journal } from '../session/journal.ts';
 import type { LossPlan } from '../session/loss-plan.ts';
 import type { LogicalSession } from './logical-session.ts';
-import { makeUnit } from './pg-unit.ts';
+import { makeUnit, type PgUnit } from './pg-unit.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
 import { replayJournal } from './replay.ts';
 import { incarnationOf, type ProbedConnection } from './scouts.ts';
 import { lossError, type ConnectionLoss, type ServerConnection } from './server-connection.ts';
 import { endingOf } from './unit-facts.ts';
 import { restoreSession } from './session-restore.ts';
+import type { SqlRow } from './sql-runner.ts';
 import { takeBaseline } from './session-check.ts';
 
 /** Kills that are aimed at one session whatever the server does afterwards (R14). */
@@ -71,6 +74,8 @@ export class SessionRecovery {
   /** The same if it is rolled back. */
   #stateInDoubtIfRolledBack: string | null = null;
   #aimed = false;
+  /** Isolation, access mode and deferrability of the transaction that a COMMIT AND CHAIN under way ends. */
+  #chainMode: SqlRow | null = null;
   #passedFirstBarrier = false;
 
   constructor(session: LogicalSession) {
@@ -291,7 +296,7 @@ export class SessionRecovery {
       await this.#fence(connection, host, signal);
       await this.#restore(connection);
       const texts = session.conversation.pending.flatMap((unit) => unit.texts);
-      if (texts.length > 0) await database.learn(texts, connection, session.memory.searchPath);
+      if (texts.length > 0) await database.learn(texts, connection, session.memory.judged);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks };
     } catch (error) {
@@ -526,37 +531,39 @@ export class SessionRecovery {
 
   // ---- while online ------------------------------------------------------------------------------------------
 
-  /** COMMIT AND CHAIN has begun a transaction without a BEGIN: asks what kind, in front of whatever comes next (A1). */
-  beginChained(): void {
-    const session = this.#session;
-    const { connection } = session;
-    if (connection === null) return;
-    const { journal } = session.conversation;
-    session.hold();
-    connection.run(CHAINED_SQL).then(
-      ([row]) => {
-        if (session.connection !== connection) return;
-        const bytes = queryMessage(beginOf(row?.[0] ?? null, row?.[1] ?? null, row?.[2] ?? null));
-        const unit = makeUnit(true, 0, bytes);
-        unit.closed = true;
-        if (journal.awaitsChainedBegin) journal.beginChained(unit);
-        session.letGo();
-      },
-      () => {
-        if (session.connection !== connection) return;
-        journal.makeUnreplayable('it was begun by COMMIT AND CHAIN, and the server would not tell its mode');
-        session.letGo();
-      },
+  /**
+   * A COMMIT AND CHAIN is about to be written: asks in front of it, in the same write, for the mode of the transaction,
+   * which the chained one inherits (A1).
+   */
+  askChainMode(connection: ServerConnection): void {
+    this.#chainMode = null;
+    connection.ask(
+      statementMessages(CHAINED_SQL, []),
+      new HiddenAnswer((_error, row) => {
+        this.#chainMode = row;
+      }),
     );
+  }
+
+  /** COMMIT AND CHAIN has begun a transaction without a BEGIN: puts one in front of its journal. */
+  beginChained(journal: Journal<PgUnit>): void {
+    const begin = this.#chainMode === null ? null : beginOf(this.#chainMode);
+    if (begin === null) {
+      journal.makeUnreplayable('it was begun by COMMIT AND CHAIN, and the server would not tell its mode');
+      return;
+    }
+    const unit = makeUnit(true, 0, queryMessage(begin));
+    unit.closed = true;
+    journal.beginChained(unit);
   }
 }
 
 const CHAINED_SQL = `SELECT pg_catalog.current_setting('transaction_isolation'),
   pg_catalog.current_setting('transaction_read_only'), pg_catalog.current_setting('transaction_deferrable')`;
 
-function beginOf(isolation: string | null, readOnly: string | null, deferrable: string | null): string {
+function beginOf([isolation, readOnly, deferrable]: SqlRow): string | null {
   const level = /^(serializable|repeatable read|read committed|read uncommitted)$/.exec(isolation ?? '')?.[0];
-  if (level === undefined) throw new Error('unknown isolation level');
+  if (level === undefined) return null;
   const access = readOnly === 'on' ? 'READ ONLY' : 'READ WRITE';
   return `BEGIN ISOLATION LEVEL ${level}, ${access}, ${deferrable === 'on' ? '' : 'NOT '}DEFERRABLE`;
 }

@@ -1,3 +1,4 @@
+import { statementHeads } from './sql/leading-keywords.ts';
 import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
 import type { Judgement } from './statement-judge.ts';
 
@@ -9,6 +10,18 @@ const MAX_TEXTS = 5_000;
 /** Longer texts are not kept: they are rarely repeated, and would fill the memory. */
 const MAX_KEPT_LENGTH = 20_000;
 
+/** First words of commands that change what a statement means. */
+const DEFINITIONS: ReadonlySet<string> = new Set([
+  'ALTER',
+  'CREATE',
+  'DROP',
+  'COMMENT',
+  'SECURITY',
+  'IMPORT',
+  'DO',
+  'CALL',
+]);
+
 /**
  * One SQL text of the application, which may hold several statements, with what was found out about it. The same text
  * is the same object, so that on the hot path a unit costs one look-up.
@@ -17,10 +30,11 @@ export class StatementText {
   readonly text: string;
   #commands: readonly Command[] | null = null;
   #copies: boolean | null = null;
+  #defines: boolean | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
-    readonly searchPath: string | null;
+    readonly session: string;
     readonly until: number;
     readonly judgement: Judgement;
   } | null = null;
@@ -35,6 +49,12 @@ export class StatementText {
     return this.#commands;
   }
 
+  /** True if it is one COMMIT AND CHAIN: the transaction that it opens has no BEGIN of its own (A1). */
+  get isCommitAndChain(): boolean {
+    const { commands } = this;
+    return commands.length === 1 && commands[0] === 'commit-and-chain';
+  }
+
   /** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */
   get mayCopy(): boolean {
     this.#copies ??=
@@ -44,16 +64,22 @@ export class StatementText {
     return this.#copies;
   }
 
-  /** What was judged before by this judge under this search_path, if that still holds. */
-  judgement(by: object, searchPath: string | null, now: number): Judgement | null {
+  /** True if it may change definitions, so that what was learned from the catalogue may be wrong behind it. */
+  get mayDefine(): boolean {
+    this.#defines ??= statementHeads(this.text).some(({ words }) => DEFINITIONS.has(words[0] ?? ''));
+    return this.#defines;
+  }
+
+  /** What was judged before by this judge in a session like this, if that still holds. */
+  judgement(by: object, session: string, now: number): Judgement | null {
     const judged = this.#judged;
-    return judged !== null && judged.by === by && judged.searchPath === searchPath && now < judged.until
+    return judged !== null && judged.by === by && judged.session === session && now < judged.until
       ? judged.judgement
       : null;
   }
 
-  remember(by: object, searchPath: string | null, until: number, judgement: Judgement): void {
-    this.#judged = { by, searchPath, until, judgement };
+  remember(by: object, session: string, until: number, judgement: Judgement): void {
+    this.#judged = { by, session, until, judgement };
   }
 }
 

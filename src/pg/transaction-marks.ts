@@ -6,7 +6,7 @@ import type { CommitMark } from './commit-mark.ts';
  * until it is there; the answer must have arrived before COMMIT is written.
  */
 export class TransactionMarks {
-  #mark: CommitMark | null = null;
+  #mark: CommitMark | (() => CommitMark | null) | null = null;
   /** A unit ran that is not proved to read only, and no answer has covered it yet. */
   #uncovered = false;
   /** Some unit of the transaction was not proved to read only. */
@@ -15,6 +15,8 @@ export class TransactionMarks {
   #mayHaveActedOutside = false;
 
   get mark(): CommitMark | null {
+    // Read only when a connection is lost, so it is made then.
+    if (typeof this.#mark === 'function') this.#mark = this.#mark();
     return this.#mark;
   }
 
@@ -27,7 +29,7 @@ export class TransactionMarks {
   }
 
   /** The hidden statement behind a unit has answered; null: no xid was assigned up to there. */
-  answered(mark: CommitMark | null): void {
+  answered(mark: (() => CommitMark | null) | null): void {
     this.#mark ??= mark;
     this.#uncovered = false;
   }
@@ -38,7 +40,7 @@ export class TransactionMarks {
   }
 
   get state(): MarkState {
-    if (this.#mark !== null) return 'known';
+    if (this.mark !== null) return 'known';
     if (!this.#mayHaveWritten) return 'only-read';
     return this.#uncovered || this.#mayHaveActedOutside ? 'unknown' : 'no-xid';
   }

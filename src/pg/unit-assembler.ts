@@ -160,7 +160,9 @@ export class UnitAssembler {
       }
       case FrontendType.Execute: {
         unit.executes++;
-        const text = this.#portals.get(readExecute(bytes, body));
+        const { portal, isLimited } = readExecute(bytes, body);
+        unit.isPlain &&= portal === '' && !isLimited;
+        const text = this.#portals.get(portal);
         // The unnamed portal is nearly always that of the Bind in this same unit.
         if (text !== undefined ? !unit.texts.includes(text) : unit.texts.length === 0) {
           unit.texts.push(text ?? statementText(''));
@@ -218,7 +220,7 @@ export class UnitAssembler {
   }
 
   #append(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
-    const keepFrom = this.#listener.beforeAppend(end - start);
+    const keepFrom = this.#arena.hasRoom(end - start) ? 0 : this.#listener.beforeAppend(end - start);
     this.#arena.append(bytes, start, end, keepFrom);
     unit.end = this.#arena.end;
   }

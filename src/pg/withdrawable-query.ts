@@ -1,10 +1,6 @@
 import pg from 'pg';
 import type { LogicalSession } from './logical-session.ts';
 
-interface Timeouts {
-  readonly connectionParameters: { readonly query_timeout?: unknown };
-}
-
 type Callback = (error: unknown, result?: unknown) => void;
 
 interface StockQuery {
@@ -21,21 +17,29 @@ interface StockQuery {
  * as pg makes it, because its callback is the only place where giving up can be seen.
  */
 export function withdrawable(
-  client: Timeouts,
   session: LogicalSession,
-  plain: (...values: unknown[]) => unknown,
-  values: readonly unknown[],
+  limit: unknown,
+  plain: (query: unknown) => unknown,
+  config: unknown,
+  values: unknown,
+  callback: unknown,
 ): unknown {
-  const [config] = values;
-  const own =
-    typeof config === 'object' && config !== null
-      ? (config as { query_timeout?: unknown }).query_timeout
-      : undefined;
-  const limit = own ?? client.connectionParameters.query_timeout;
-  const isSubmittable = typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function';
-  if (!limit || isSubmittable || config === null || config === undefined) return plain(...values);
+  if (config === null || config === undefined) return plain(config);
+  // A Submittable settles by itself.
+  if (typeof (config as { submit?: unknown }).submit === 'function') {
+    const submittable = config as StockQuery;
+    if (!submittable.callback) {
+      const given = typeof values === 'function' ? values : callback;
+      if (typeof given === 'function') submittable.callback = given as Callback;
+    }
+    return plain(submittable);
+  }
 
-  const query = new (pg.Query as unknown as new (...values: unknown[]) => StockQuery)(...values);
+  const query = new (pg.Query as unknown as new (...values: unknown[]) => StockQuery)(
+    config,
+    values,
+    callback,
+  );
   query.query_timeout = limit;
   const given = query.callback;
   if (given !== undefined && typeof given !== 'function') throw new TypeError('callback is not a function');

@@ -5,14 +5,20 @@
  * transaction costs no garbage: `clear` reuses the memory. Memory handed to a socket may be reused only when the socket
  * has let go of it (driver seam, trap T15): the caller says so with `release`.
  */
+const INITIAL_BYTES = 4096;
+
 export class Arena {
   #bytes: Buffer;
   /** Absolute position of the first byte of `#bytes`. */
   #origin = 0;
   #end = 0;
 
-  constructor(initialBytes = 4096) {
-    this.#bytes = Buffer.allocUnsafeSlow(initialBytes);
+  readonly #softLimitBytes: number;
+
+  /** @param softLimitBytes above it `hasRoom` is false, so that the owner can keep to its limit */
+  constructor(softLimitBytes = Number.POSITIVE_INFINITY) {
+    this.#bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
+    this.#softLimitBytes = softLimitBytes;
   }
 
   /** Absolute position behind the last byte. */
@@ -25,14 +31,17 @@ export class Arena {
     return this.#bytes.length;
   }
 
+  /** True if so many more bytes fit without dropping any, growing, or passing the soft limit. */
+  hasRoom(length: number): boolean {
+    const used = this.#end - this.#origin + length;
+    return used <= this.#bytes.length && used <= this.#softLimitBytes;
+  }
+
   /** Appends a copy of `source[start, end)`; bytes before `keepFrom` may be dropped to make room. */
-  append(source: Uint8Array, start: number, end: number, keepFrom: number): void {
+  append(source: Buffer, start: number, end: number, keepFrom: number): void {
     const length = end - start;
     if (this.#end - this.#origin + length > this.#bytes.length) this.#makeRoom(length, keepFrom);
-    this.#bytes.set(
-      start === 0 && end === source.length ? source : source.subarray(start, end),
-      this.#end - this.#origin,
-    );
+    source.copy(this.#bytes, this.#end - this.#origin, start, end);
     this.#end += length;
   }
 
@@ -43,7 +52,7 @@ export class Arena {
 
   /** Drops everything. With `inUse` the old memory is left to whoever still holds it. */
   clear(inUse: boolean, maxIdleBytes = 65_536): void {
-    if (inUse || this.#bytes.length > maxIdleBytes) this.#bytes = Buffer.allocUnsafeSlow(4096);
+    if (inUse || this.#bytes.length > maxIdleBytes) this.#bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
     this.#origin = this.#end;
   }
 

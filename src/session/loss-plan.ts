@@ -192,7 +192,9 @@ export function afterWithdrawal(plan: LossPlan, withdrawn: readonly boolean[]): 
     const ending = pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
     return gone(situation, { kind: 'withdrawn' }, ending < 0 ? null : ending);
   }
-  const first = plan.fates.findIndex((fate, i) => (fate === 'send' || fate === 'again') && pending[i]!.withdrawn);
+  const first = plan.fates.findIndex(
+    (fate, i) => (fate === 'send' || fate === 'again') && pending[i]!.withdrawn,
+  );
   if (first < 0) return { ...plan, situation };
   // Planned anew from the transaction on in which it stands: that one will not be begun.
   const start = beginningOf(plan, first);
@@ -285,7 +287,8 @@ function walk(
       fates.push(fate);
       const runs = fate === 'send' || fate === 'again';
       hasRefused ||= fate === 'refuse';
-      if (unit.opens && unit.ending !== 'trailing-commit' && fate !== 'finish-failed') mode = runs ? 'inside' : 'orphaned';
+      if (unit.opens && unit.ending !== 'trailing-commit' && fate !== 'finish-failed')
+        mode = runs ? 'inside' : 'orphaned';
     }
   }
   const kind = pending.slice(decided.length).some((unit) => unit.withdrawn) ? 'withdrawn' : 'outcome-unknown';

@@ -93,9 +93,9 @@ export function nextCleanliness<Snapshot>(
     case 'touched':
       return afterTouch(state, event.reason);
     case 'transaction-began':
-      return { ...state, transactionOpen: true };
+      return withTransaction(state, true);
     case 'transaction-ended':
-      return afterTransaction({ ...state, transactionOpen: false });
+      return afterTransaction(withTransaction(state, false));
     case 'check-began':
       if (state.kind !== 'unchecked' || state.transactionOpen) {
         throw new Error(
@@ -127,6 +127,15 @@ export function stateAfterLoss<Snapshot>(state: SessionCleanliness<Snapshot>): S
     sinceTransaction,
     snapshot,
   };
+}
+
+/** Written out for the common case, since it happens twice in each transaction. */
+function withTransaction<Snapshot>(
+  state: SessionCleanliness<Snapshot>,
+  transactionOpen: boolean,
+): SessionCleanliness<Snapshot> {
+  if (state.kind !== 'clean') return { ...state, transactionOpen };
+  return { kind: 'clean', snapshot: state.snapshot, touches: state.touches, transactionOpen };
 }
 
 function afterTouch<Snapshot>(

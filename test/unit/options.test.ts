@@ -22,6 +22,7 @@ const DEFAULTS = {
   drainConcurrency: 32,
   retryMinMillis: 20,
   retryMaxMillis: 250,
+  stateCheckMillis: 0,
   sessionVariables: [],
 };
 

@@ -1,22 +1,36 @@
 import type { SqlRunner } from '../sql-runner.ts';
+import type { NameItem, ResolvedName } from './catalogue-names.ts';
 import type { NodeKey } from './catalogue-node.ts';
 import { classOf, isMade, oidOf } from './catalogue-node.ts';
 import type { Problem } from './catalogue-problem.ts';
 import { problem } from './catalogue-problem.ts';
 import type { NodeDraft } from './catalogue-rows.ts';
 import { NODE_QUERIES } from './catalogue-rows.ts';
+import type { FunctionBody } from './function-body.ts';
 
 interface GraphNode {
   readonly problems: readonly Problem[];
   readonly edges: readonly NodeKey[];
+  readonly body: FunctionBody | undefined;
   /** When it was asked for, in milliseconds of the cache's clock; Infinity for what initdb made. */
   readonly loadedAtMillis: number;
 }
+
+/** A name as it is looked up along a search_path. */
+export interface WantedName {
+  readonly searchPath: string;
+  readonly item: NameItem;
+}
+
+/** Finds names again that were resolved before. */
+export type NameLookup = (wanted: WantedName) => ResolvedName | undefined;
 
 export interface Closure {
   readonly problems: readonly Problem[];
   /** When the oldest part of it was asked for. */
   readonly loadedAtMillis: number;
+  /** Names in the bodies of functions that have to be resolved before the closure is whole. */
+  readonly missing: readonly WantedName[];
 }
 
 /** Some hundred relations, as behind a large partitioned table, are a single round. */
@@ -66,24 +80,47 @@ export class CatalogueGraph {
     }
   }
 
-  /** Everything reachable from `roots`, after `load`. */
-  closure(roots: readonly NodeKey[]): Closure {
-    const seen = new Set<NodeKey>(roots);
+  /**
+   * Everything reachable from `roots`, after `load`. Where a function can be looked into, what its body names is part of
+   * it, along the search_path that the function has or inherits.
+   */
+  closure(roots: readonly NodeKey[], searchPath: string, names: NameLookup): Closure {
+    const seen = new Set<string>();
+    const pending: { readonly key: NodeKey; readonly path: string }[] = [];
+    const visit = (key: NodeKey, path: string): void => {
+      const place = `${key} ${path}`;
+      if (!seen.has(place)) pending.push({ key, path });
+      seen.add(place);
+    };
+    for (const root of roots) visit(root, searchPath);
     const problems: Problem[] = [];
+    const missing: WantedName[] = [];
     let loadedAtMillis = Infinity;
-    for (const key of seen) {
+    for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+      const { key, path } = next;
       const node = this.#nodes.get(key);
       if (node === undefined) {
         problems.push(problem('the catalogue changed while it was read', 'unseen'));
         loadedAtMillis = -Infinity;
         continue;
       }
-      problems.push(...node.problems);
+      problems.push(...node.problems, ...(node.body?.problems ?? []));
       loadedAtMillis = Math.min(loadedAtMillis, node.loadedAtMillis);
-      // A set that grows while it is walked is walked to its new end.
-      for (const edge of node.edges) seen.add(edge);
+      for (const edge of node.edges) visit(edge, path);
+      const bodyPath = node.body?.searchPath ?? path;
+      for (const item of node.body?.items ?? []) {
+        const wanted = { searchPath: bodyPath, item };
+        const resolved = names(wanted);
+        if (resolved === undefined) {
+          missing.push(wanted);
+          continue;
+        }
+        problems.push(...resolved.problems);
+        loadedAtMillis = Math.min(loadedAtMillis, resolved.loadedAtMillis);
+        for (const root of resolved.roots) visit(root, bodyPath);
+      }
     }
-    return { problems, loadedAtMillis };
+    return { problems, loadedAtMillis, missing };
   }
 
   #isFresh(key: NodeKey): boolean {
@@ -95,7 +132,8 @@ export class CatalogueGraph {
     const generation = this.#generation;
     const now = this.#now();
     const drafts = new Map<NodeKey, NodeDraft>();
-    for (const key of keys) drafts.set(key, { problems: [], edges: new Set(), isFound: false });
+    for (const key of keys)
+      drafts.set(key, { problems: [], edges: new Set(), isFound: false, body: undefined });
     for (const { classes, sql, oid, read } of NODE_QUERIES) {
       const wanted = keys.filter((key) => classes.includes(classOf(key))).map((key) => oidOf(key));
       if (wanted.length === 0) continue;
@@ -108,12 +146,12 @@ export class CatalogueGraph {
       }
     }
     if (generation !== this.#generation) return;
-    for (const [key, { problems, edges, isFound }] of drafts) {
+    for (const [key, { problems, edges, isFound, body }] of drafts) {
       // Of a type only what lies behind it is asked for.
       if (!isFound && classOf(key) !== 'type')
         problems.push(problem('something was dropped meanwhile', 'unseen'));
       const isForEver = classOf(key) === 'call' && !isMade(oidOf(key));
-      this.#nodes.set(key, { problems, edges: [...edges], loadedAtMillis: isForEver ? Infinity : now });
+      this.#nodes.set(key, { problems, edges: [...edges], body, loadedAtMillis: isForEver ? Infinity : now });
     }
   }
 }

@@ -168,7 +168,8 @@ function resolve(item: NameItem, found: readonly NameRow[]): Omit<ResolvedName, 
     candidate(item, row, roots, problems);
   }
   if (item.schema?.startsWith('pg_temp') === true) problems.push(problem(`${describe(item)} is temporary`));
-  else if (candidates === 0 && !item.optional) problems.push(problem(`${describe(item)} is not found`, 'unseen'));
+  else if (candidates === 0 && !item.optional)
+    problems.push(problem(`${describe(item)} is not found`, 'unseen'));
   return { roots, problems };
 }
 

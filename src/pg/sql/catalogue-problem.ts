@@ -1,5 +1,5 @@
-import type { FunctionWorth, MadeFunction } from './known-functions.ts';
-import { builtInWorth, isHarmlessCall, isHarmlessSupport } from './known-functions.ts';
+import type { FunctionWorth } from './known-functions.ts';
+import { builtInWorth } from './known-functions.ts';
 
 /** Why something that a statement touches speaks against it. Reasons name objects of the catalogue, never values. */
 export interface Problem {
@@ -12,6 +12,8 @@ export interface Problem {
    * the database can.
    */
   readonly outside: 'no' | 'unseen' | 'yes';
+  /** True if it was seen to depend on the moment: SKIP LOCKED and the like. Unseen code always may. */
+  readonly orderSensitive?: boolean;
 }
 
 /** Both unproved and unsafe, for the same reason. */
@@ -41,14 +43,9 @@ export function builtInProblem(name: string, volatility: string, direct: boolean
   }
 }
 
-/** Of a function that somebody made: called by its name, or supporting an operator, a cast or a type. */
-export function madeFunctionProblem(
-  name: string,
-  made: MadeFunction,
-  use: 'call' | 'support',
-): Problem | undefined {
-  const isHarmless = use === 'call' ? isHarmlessCall(made) : isHarmlessSupport(made);
-  return isHarmless ? undefined : problem(`runs the function ${name}`, 'unseen');
+/** Of a function that nobody has looked into. */
+export function unseenFunction(name: string): Problem {
+  return problem(`runs the function ${name}`, 'unseen');
 }
 
 /** Of a relation that is read. */

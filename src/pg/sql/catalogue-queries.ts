@@ -27,8 +27,12 @@ function fieldsIn(trees: string): string {
     select distinct 'field', x.oid::pg_catalog.text, f.field, null
     from (${trees}) x(oid, tree)
       cross join lateral pg_catalog.unnest(pg_catalog.string_to_array(x.tree, ' :')) f(field)
-    where pg_catalog.split_part(f.field, ' ', 1) = any ('{${TREE_FIELDS}}'::pg_catalog.text[])
-      or f.field ~~ '%type %' or f.field ~~ '%types %'`;
+    where ${isTreeField('f.field')}`;
+}
+
+function isTreeField(field: string): string {
+  return `(pg_catalog.split_part(${field}, ' ', 1) = any ('{${TREE_FIELDS}}'::pg_catalog.text[])
+      or ${field} ~~ '%type %' or ${field} ~~ '%types %')`;
 }
 
 /** $1: names of schemas; $2: the schemas that are called like a role as well. Rows: oid, name, "called like a role". */
@@ -178,7 +182,8 @@ export const WRITES = pinned(`
 
 /**
  * $1: functions. Rows: oid, schema, name, volatility, kind, language, extension, "made by a superuser", types of
- * arguments and result, functions that an aggregate consists of, "came with a range type".
+ * arguments and result, functions that an aggregate consists of, "came with a range type", definition if its body is a
+ * text that may be looked into, fields of the node trees of its arguments' defaults and of a body that is stored as one.
  */
 export const FUNCTIONS = pinned(`
   select f.oid::pg_catalog.text, n.nspname, f.proname, f.provolatile::pg_catalog.text, f.prokind::pg_catalog.text,
@@ -187,7 +192,14 @@ export const FUNCTIONS = pinned(`
     pg_catalog.concat_ws(' ', a.aggtransfn::pg_catalog.oid, a.aggfinalfn::pg_catalog.oid, a.aggcombinefn::pg_catalog.oid,
       a.aggserialfn::pg_catalog.oid, a.aggdeserialfn::pg_catalog.oid, a.aggmtransfn::pg_catalog.oid,
       a.aggminvtransfn::pg_catalog.oid, a.aggmfinalfn::pg_catalog.oid),
-    (l.lanname = 'internal'::pg_catalog.name and pg_catalog.strpos(f.prosrc, 'range_constructor') <> 0)::pg_catalog.text
+    (l.lanname = 'internal'::pg_catalog.name and pg_catalog.strpos(f.prosrc, 'range_constructor') <> 0)::pg_catalog.text,
+    case when f.oid >= 16384::pg_catalog.oid and f.prokind = 'f'::pg_catalog."char" and f.prosqlbody is null
+      and l.lanname = any ('{sql,plpgsql}'::pg_catalog.name[]) then pg_catalog.pg_get_functiondef(f.oid) end,
+    (select pg_catalog.string_agg(distinct t.field, ',')
+      from pg_catalog.unnest(pg_catalog.string_to_array(
+        pg_catalog.concat(f.proargdefaults::pg_catalog.text, f.prosqlbody::pg_catalog.text), ' :')) t(field)
+      where f.oid >= 16384::pg_catalog.oid and (${isTreeField('t.field')}
+        or t.field ~~ 'commandType %' or t.field ~~ 'hasForUpdate true%'))
   from pg_catalog.pg_proc f
     join pg_catalog.pg_namespace n on n.oid = f.pronamespace
     join pg_catalog.pg_language l on l.oid = f.prolang

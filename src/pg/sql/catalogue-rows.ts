@@ -4,18 +4,23 @@ import { classOf, isMade } from './catalogue-node.ts';
 import type { Problem } from './catalogue-problem.ts';
 import {
   builtInProblem,
-  madeFunctionProblem,
   onlyUnproved,
   problem,
   readProblem,
+  unseenFunction,
   writeProblem,
 } from './catalogue-problem.ts';
 import { FUNCTIONS, OPERATORS, RELATIONS, TYPES, WRITES } from './catalogue-queries.ts';
+import type { FunctionBody } from './function-body.ts';
+import { functionBody } from './function-body.ts';
+import { isHarmlessCall, isHarmlessSupport } from './known-functions.ts';
 
 /** What is becoming known of one object. */
 export interface NodeDraft {
   readonly problems: Problem[];
   readonly edges: Set<NodeKey>;
+  /** Of a function that can be looked into. */
+  body: FunctionBody | undefined;
   /** False as long as no row has come that must come if the object exists. */
   isFound: boolean;
 }
@@ -124,40 +129,40 @@ function readOperatorRow(draft: NodeDraft, _key: NodeKey, [, code, commutator, n
 }
 
 function readFunctionRow(draft: NodeDraft, key: NodeKey, row: SqlRow): void {
-  const [
-    oid,
-    schema,
-    name,
-    volatility,
-    kind,
-    language,
-    extension,
-    ownerIsSuperuser,
-    types,
-    parts,
-    isConstructor,
-  ] = row;
+  const [oid = '', schema, functionName, volatility, kind, language, extension, ownerIsSuperuser] = row;
+  const [types, parts, isConstructor, definition, fields] = row.slice(8);
   draft.isFound = true;
   const use = classOf(key) === 'support' ? 'support' : 'call';
   if (!isMade(oid ?? '')) {
-    add(draft, builtInProblem(name ?? '', volatility ?? '', false));
+    add(draft, builtInProblem(functionName ?? '', volatility ?? '', false));
     return;
   }
-  const ownTypes = types?.split(' ') ?? [];
-  for (const type of ownTypes) addEdge(draft, 'type', type);
+  for (const type of types?.split(' ') ?? []) addEdge(draft, 'type', type);
   if (kind === 'a') {
     // An aggregate is as good as the functions it consists of.
     for (const part of parts?.split(' ') ?? []) addEdge(draft, use, part);
     return;
   }
-  if (isConstructor === 'true') return;
+  const name = `${schema ?? ''}.${functionName ?? ''}`;
+  const stored = fields?.split(',') ?? [];
+  for (const field of stored) readField(draft, field);
   const made = {
     volatility: volatility ?? '',
     language: language ?? '',
     extension: extension ?? null,
     ownerIsSuperuser: ownerIsSuperuser === 'true',
   };
-  add(draft, madeFunctionProblem(`${schema ?? ''}.${name ?? ''}`, made, use));
+  const isHarmless = use === 'call' ? isHarmlessCall(made) : isHarmlessSupport(made);
+  if (isConstructor === 'true' || isHarmless) return;
+  if (definition !== null && definition !== undefined) draft.body = functionBody(definition, name);
+  else if (language !== 'sql' || !isOnlyReading(stored)) draft.problems.push(unseenFunction(name));
+}
+
+/** Of a body stored as node trees (BEGIN ATOMIC, RETURN): a SELECT is command 1. No command at all is no such body. */
+function isOnlyReading(fields: readonly string[]): boolean {
+  const commands = fields.filter((field) => field.startsWith('commandType '));
+  const locks = fields.some((field) => field.startsWith('hasForUpdate true'));
+  return commands.length > 0 && commands.every((field) => /^commandType 1\b/.test(field)) && !locks;
 }
 
 const FIELD = /^(\w+) (?:\(o ([\d ]+)\)|(\d+))/;

@@ -13,6 +13,7 @@ export type ParseOutcome =
 
 interface Grammar {
   readonly parse: (text: string) => unknown;
+  readonly parsePlpgsql: (definition: string) => unknown;
   readonly isSyntaxError: (error: unknown) => boolean;
 }
 
@@ -35,9 +36,13 @@ export async function loadParser(): Promise<void> {
 }
 
 async function load(): Promise<void> {
-  const { loadModule, parseSync, SqlError } = await import('libpg-query');
+  const { loadModule, parseSync, parsePlPgSQLSync, SqlError } = await import('libpg-query');
   await loadModule();
-  grammar = { parse: parseSync, isSyntaxError: (error) => error instanceof SqlError };
+  grammar = {
+    parse: parseSync,
+    parsePlpgsql: parsePlPgSQLSync,
+    isSyntaxError: (error) => error instanceof SqlError,
+  };
 }
 
 /** True if `parse` can understand anything at all. */
@@ -60,6 +65,18 @@ export function parse(text: string): ParseOutcome {
     if (grammar.isSyntaxError(error)) return notUnderstood('the text does not parse');
     crashes += 1;
     return notUnderstood('the text is too deeply nested');
+  }
+}
+
+/** The tree of a CREATE FUNCTION … LANGUAGE plpgsql; undefined if it is not understood. Never throws. */
+export function parsePlpgsql(definition: string): unknown {
+  if (grammar === undefined || crashes >= MAX_CRASHES) return undefined;
+  if (definition.length > MAX_CHARACTERS || definition.includes('\0')) return undefined;
+  try {
+    return grammar.parsePlpgsql(definition);
+  } catch (error) {
+    if (error instanceof RangeError || error instanceof WebAssembly.RuntimeError) crashes += 1;
+    return undefined;
   }
 }
 

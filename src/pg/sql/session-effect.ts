@@ -102,7 +102,7 @@ function commandEffects({ tag, fields }: Node): readonly SessionEffect[] {
 }
 
 /** SET and RESET in all their spellings (SET TIME ZONE, SET NAMES, SET SCHEMA … come as the setting they stand for). */
-function setEffects(fields: Fields): readonly SessionEffect[] {
+export function setEffects(fields: Fields): readonly SessionEffect[] {
   const name = (textOf(fields['name']) ?? '').toLowerCase();
   const local = fields['is_local'] === true;
   if (fields['kind'] === 'VAR_RESET_ALL') return [{ kind: 'reset', name: 'all' }];

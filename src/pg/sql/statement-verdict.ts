@@ -41,7 +41,8 @@ export function statementVerdict(
       facts.outsideEffects ||
       problems.some(({ outside }) => outside === 'yes') ||
       (hasUnseenCode && reachesOutside),
-    orderSensitive: facts.orderSensitive || hasUnseenCode,
+    orderSensitive:
+      facts.orderSensitive || hasUnseenCode || problems.some(({ orderSensitive = false }) => orderSensitive),
   };
 }
 
