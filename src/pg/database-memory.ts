@@ -21,6 +21,15 @@ const REMEMBERED_MILLIS = 1_000;
 /** Names of settings met in statements that are kept; beyond it a session that sets one stays unchecked. */
 const MAX_CUSTOM_NAMES = 256;
 
+/** The server refuses to tell: then code that nobody sees through may act outside, and set any setting. */
+const NOTHING_KNOWN: DatabaseTraits = {
+  reaching: ['unknown'],
+  reachesOutside: true,
+  hasRowSecurity: true,
+  customSettings: [],
+  dynamicSetConfig: true,
+};
+
 /**
  * What all sessions of one database in this process share: the parser, judged statements, and what is known of the
  * database as a whole. Everything is learned off the hot path, over connections that are idle.
@@ -45,7 +54,7 @@ export class DatabaseMemory implements StatementJudge {
 
   known(text: StatementText, session: JudgedSession): Judgement | null {
     if (text.text === '') return NOTHING_PROVED;
-    if (!parserReady() || session.searchPath === null) return null;
+    if (!parserReady() || this.#traits === null || session.searchPath === null) return null;
     const now = performance.now();
     const key = sessionKey(session);
     const remembered = text.judgement(this, key, now);
@@ -81,8 +90,9 @@ export class DatabaseMemory implements StatementJudge {
       this.#traitsUntil = performance.now() + TIME_TO_LIVE_MILLIS;
       this.#catalogue.useTraits(traits);
     } catch (error) {
-      // Refused: then whatever runs unseen code counts as acting outside, and no setting's name is known.
       if (!(error instanceof SqlError)) throw error;
+      this.#traits ??= NOTHING_KNOWN;
+      this.#traitsUntil = performance.now() + TIME_TO_LIVE_MILLIS;
     }
   }
 
@@ -91,7 +101,7 @@ export class DatabaseMemory implements StatementJudge {
     const lasting = effects.filter(isLasting);
     let tooManyNames = false;
     for (const effect of lasting) tooManyNames ||= !this.#noteName(effect);
-    const codeSets = !verdict.sessionSafe && (this.#traits?.dynamicSetConfig ?? true);
+    const codeSets = !verdict.sessionSafe && this.#traits?.dynamicSetConfig !== false;
     return {
       provedRead: verdict.read === 'proved' && lasting.length === 0,
       staysInside: !verdict.outsideEffects,
