@@ -1,0 +1,198 @@
+/** Commands of the model's SQL, with the text by which the driver knows them. */
+export const SQL = {
+  begin: 'BEGIN',
+  commit: 'COMMIT',
+  chain: 'COMMIT AND CHAIN',
+  rollback: 'ROLLBACK',
+  rollbackAndChain: 'ROLLBACK AND CHAIN',
+  /** Gives the same result at any time. */
+  read: 'SELECT 1',
+  /** Gives the number of commits so far: differs after other sessions' commits, or when a tail was lost. */
+  hotRead: 'SELECT hot',
+  write: 'INSERT',
+  /** A write that lets the COMMIT of its transaction fail (a deferred constraint). */
+  poison: 'INSERT poison',
+  /** Always fails. */
+  fail: 'SELECT fail()',
+} as const;
+
+export type Operation = keyof typeof SQL;
+
+export interface Command {
+  readonly operation: Operation;
+  /** Identity of a write; 0 for anything else. */
+  readonly write: number;
+}
+
+export type Message =
+  { readonly kind: 'C'; readonly tag: string } | { readonly kind: 'E'; readonly code: string };
+
+export interface Answer {
+  readonly messages: readonly Message[];
+  readonly status: 'I' | 'T' | 'E';
+}
+
+/** A transaction of the model's server; also the mark that its client learns. */
+export interface ServerTransaction {
+  readonly writes: number[];
+  isExplicit: boolean;
+  isFailed: boolean;
+  isPoisoned: boolean;
+  hasXid: boolean;
+}
+
+/** The surviving history of a cluster: what is committed on the branch of the present primary. */
+export class ModelCluster {
+  readonly #branch: ServerTransaction[] = [];
+  /** Step in which a commit was lost with the tail of the log. */
+  readonly lostAt = new Map<ServerTransaction, number>();
+  /** Writes that were committed without an explicit transaction. */
+  readonly inAutocommit = new Set<number>();
+  /** Transaction in which a write was committed, the surviving one if there are several. */
+  readonly committedIn = new Map<number, ServerTransaction>();
+  foreignCommits = 0;
+
+  get commits(): number {
+    return this.#branch.length + this.foreignCommits;
+  }
+
+  isCommitted(transaction: ServerTransaction): boolean {
+    return this.#branch.includes(transaction);
+  }
+
+  commit(transaction: ServerTransaction): void {
+    if (!transaction.hasXid) return;
+    this.#branch.push(transaction);
+    for (const write of transaction.writes) {
+      this.committedIn.set(write, transaction);
+      if (!transaction.isExplicit) this.inAutocommit.add(write);
+    }
+  }
+
+  /** A standby is promoted which lacks the last `commits` of the log. */
+  promote(commits: number, step: number): void {
+    for (let i = 0; i < commits; i++) {
+      const lost = this.#branch.pop();
+      if (lost !== undefined) this.lostAt.set(lost, step);
+    }
+  }
+
+  timesPresent(write: number): number {
+    let times = 0;
+    for (const { writes } of this.#branch) for (const one of writes) if (one === write) times++;
+    return times;
+  }
+}
+
+/** One server process: runs units as PostgreSQL does, implicit transaction blocks included. */
+export class ModelBackend {
+  readonly #cluster: ModelCluster;
+  #open: ServerTransaction | null = null;
+
+  constructor(cluster: ModelCluster) {
+    this.#cluster = cluster;
+  }
+
+  get status(): 'I' | 'T' | 'E' {
+    return this.#open === null ? 'I' : this.#open.isFailed ? 'E' : 'T';
+  }
+
+  /** What the driver's hidden statement answers. */
+  mark(): { readonly transaction: ServerTransaction | null; readonly failed: boolean } {
+    if (this.#open?.isFailed === true) return { transaction: null, failed: true };
+    return { transaction: this.#open?.hasXid === true ? this.#open : null, failed: false };
+  }
+
+  /** `simple`: the tag of the last statement comes behind its commit; in the extended protocol Sync commits. */
+  run(commands: readonly Command[], simple: boolean): Answer {
+    const messages: Message[] = [];
+    for (const command of commands) {
+      const message = this.#one(command);
+      messages.push(message);
+      if (message.kind === 'E') {
+        this.#fail();
+        return { messages, status: this.status };
+      }
+    }
+    if (this.#open?.isExplicit === false) {
+      const failed = this.#end(true);
+      if (failed !== null) messages.splice(simple ? -1 : messages.length, 1, failed);
+    }
+    return { messages, status: this.status };
+  }
+
+  /** Its client is gone. */
+  die(): void {
+    this.#open = null;
+  }
+
+  #fail(): void {
+    if (this.#open === null) return;
+    if (this.#open.isExplicit) this.#open.isFailed = true;
+    else this.#open = null;
+  }
+
+  #one({ operation, write }: Command): Message {
+    const open = this.#open;
+    const isEnd =
+      operation === 'commit' ||
+      operation === 'rollback' ||
+      operation === 'chain' ||
+      operation === 'rollbackAndChain';
+    if (open?.isFailed === true && !isEnd) return { kind: 'E', code: '25P02' };
+    switch (operation) {
+      case 'begin':
+        this.#transaction().isExplicit = true;
+        return { kind: 'C', tag: 'BEGIN' };
+      case 'commit':
+        if (open?.isFailed === true) {
+          this.#open = null;
+          return { kind: 'C', tag: 'ROLLBACK' };
+        }
+        return this.#end(true) ?? { kind: 'C', tag: 'COMMIT' };
+      case 'rollback':
+        this.#open = null;
+        return { kind: 'C', tag: 'ROLLBACK' };
+      case 'chain':
+      case 'rollbackAndChain': {
+        if (open?.isExplicit !== true) return { kind: 'E', code: '25P01' };
+        const commits = operation === 'chain' && !open.isFailed;
+        const failed = this.#end(commits);
+        if (failed !== null) return failed;
+        this.#transaction().isExplicit = true;
+        return { kind: 'C', tag: commits ? 'COMMIT' : 'ROLLBACK' };
+      }
+      case 'read':
+        this.#transaction();
+        return { kind: 'C', tag: 'SELECT' };
+      case 'hotRead':
+        return { kind: 'C', tag: `SELECT ${this.#cluster.commits} ${this.#transaction().writes.length}` };
+      case 'write':
+      case 'poison': {
+        const transaction = this.#transaction();
+        transaction.hasXid = true;
+        transaction.writes.push(write);
+        if (operation === 'poison') transaction.isPoisoned = true;
+        return { kind: 'C', tag: `INSERT ${write}` };
+      }
+      case 'fail':
+        this.#transaction();
+        return { kind: 'E', code: '22012' };
+    }
+  }
+
+  /** The open transaction, or a new one, implicit until a BEGIN joins it. */
+  #transaction(): ServerTransaction {
+    this.#open ??= { writes: [], isExplicit: false, isFailed: false, isPoisoned: false, hasXid: false };
+    return this.#open;
+  }
+
+  #end(commits: boolean): Message | null {
+    const open = this.#open;
+    this.#open = null;
+    if (open === null || !commits) return null;
+    if (open.isPoisoned) return { kind: 'E', code: '23503' };
+    this.#cluster.commit(open);
+    return null;
+  }
+}

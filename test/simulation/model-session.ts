@@ -1,0 +1,586 @@
+import { makeUnit, type PgUnit } from '../../src/pg/pg-unit.ts';
+import { statementText } from '../../src/pg/statement-text.ts';
+import type { CommitMark } from '../../src/pg/commit-mark.ts';
+import { TransactionMarks } from '../../src/pg/transaction-marks.ts';
+import {
+  endingOf,
+  isTransactionControl,
+  onlyOpens,
+  opensTransaction,
+  proofOf,
+} from '../../src/pg/unit-facts.ts';
+import { FAILED, IDLE, Journal } from '../../src/session/journal.ts';
+import {
+  planLoss,
+  type CommitOutcome,
+  type Doom,
+  type Fate,
+  type LossPlan,
+  type MarkState,
+} from '../../src/session/loss-plan.ts';
+import { sameResults, type UnitDigest } from '../../src/session/response-digest.ts';
+import {
+  INITIAL,
+  transition,
+  type Effect,
+  type SessionEvent,
+  type SessionState,
+} from '../../src/session/state.ts';
+import {
+  ModelBackend,
+  SQL,
+  type Command,
+  type Message,
+  type ModelCluster,
+  type ServerTransaction,
+} from './model-server.ts';
+import type { Random } from './random.ts';
+
+/** What the application was told for a statement. */
+export type Told =
+  | { readonly kind: 'answer'; readonly messages: readonly Message[] }
+  | { readonly kind: 'unknown' | 'lost' | 'withdraw' | 'refuse' | 'closed' };
+
+export interface ModelUnit extends PgUnit {
+  readonly number: number;
+  readonly commands: readonly Command[];
+  readonly told: Told[];
+  /** Step in which the server's word about it came, or else the driver's. */
+  toldAt: number | null;
+  /** It reached a server after the application had given up on it. */
+  sentAfterWithdrawal: boolean;
+}
+
+export interface SessionTraits {
+  readonly marksWork: boolean;
+  readonly maxStatements: number;
+}
+
+type ToServer =
+  | { readonly kind: 'unit'; readonly unit: ModelUnit }
+  | { readonly kind: 'mark' }
+  | { readonly kind: 'chain' };
+type ToClient =
+  | { readonly kind: 'message'; readonly message: Message }
+  | { readonly kind: 'ready'; readonly status: number }
+  | { readonly kind: 'mark'; readonly transaction: ServerTransaction | null; readonly failed: boolean }
+  | { readonly kind: 'chain' };
+
+interface Wire {
+  readonly epoch: number;
+  readonly backend: ModelBackend;
+  readonly toServer: ToServer[];
+  readonly toClient: ToClient[];
+}
+
+const STATUS = { I: IDLE, T: 0x54, E: FAILED } as const;
+
+/**
+ * A session as the engine drives the machine: the same decisions in the same places as in `pg/logical-session.ts`, but
+ * without bytes, sockets and time. Each `step…` lets one thing happen.
+ */
+export class ModelSession {
+  readonly #cluster: ModelCluster;
+  readonly #traits: SessionTraits;
+  readonly #journal: Journal<ModelUnit>;
+  readonly #marks = new TransactionMarks();
+  readonly pending: ModelUnit[] = [];
+  readonly #fates = new Map<ModelUnit, Fate>();
+  #state: SessionState = INITIAL;
+  #wire: Wire | null = null;
+  #given: Message[] = [];
+  /** Messages that must come again, of the first pending unit. */
+  #toSkip: Message[] | null = null;
+  #hasDiverged = false;
+  #holds = 0;
+  #position = 0;
+  #sequence = 0;
+  #markState: MarkState = 'unknown';
+  #markInDoubt: ServerTransaction | null = null;
+  #planIsFinal = false;
+  #replay: { readonly units: readonly ModelUnit[]; index: number } | null = null;
+  #units = 0;
+  step = 0;
+  readonly seen = new Map<string, number>();
+
+  constructor(cluster: ModelCluster, traits: SessionTraits) {
+    this.#cluster = cluster;
+    this.#traits = traits;
+    this.#journal = new Journal({ maxStatements: traits.maxStatements, maxBytes: 1_000_000 });
+    this.#wire = this.#newWire(0);
+    this.dispatch({ kind: 'connected', epoch: 0 });
+  }
+
+  get kind(): SessionState['kind'] {
+    return this.#state.kind;
+  }
+
+  get epoch(): number {
+    return 'epoch' in this.#state ? this.#state.epoch : 0;
+  }
+
+  get isQuiet(): boolean {
+    const wire = this.#wire;
+    const isIdle = wire === null || (wire.toServer.length === 0 && wire.toClient.length === 0);
+    return this.kind === 'closed' || (this.kind === 'online' && this.pending.length === 0 && isIdle);
+  }
+
+  dispatch(event: SessionEvent): void {
+    this.#count(`${event.kind} in ${this.#state.kind}`);
+    const { state, effects } = transition(this.#state, event);
+    this.#state = state;
+    for (const effect of effects) this.#perform(effect);
+  }
+
+  // ---- the application ---------------------------------------------------------------------------------------
+
+  submit(commands: readonly Command[], simple: boolean): ModelUnit {
+    const unit: ModelUnit = {
+      ...makeUnit(simple, this.#position),
+      number: ++this.#units,
+      commands,
+      told: [],
+      toldAt: null,
+      sentAfterWithdrawal: false,
+    };
+    unit.texts.push(statementText(commands.map(({ operation }) => SQL[operation]).join('; ')));
+    unit.end = this.#position += 1;
+    unit.closed = true;
+    this.pending.push(unit);
+    this.#flush();
+    return unit;
+  }
+
+  /** The application gives up on what is under way (R15). */
+  withdraw(): void {
+    if (this.kind === 'closed' || this.pending.length === 0) return;
+    for (const unit of this.pending) unit.withdrawn = true;
+    this.dispatch({ kind: 'withdrawn' });
+  }
+
+  // ---- the network -------------------------------------------------------------------------------------------
+
+  /** The server takes one message from the wire; returns false if there is none. */
+  serve(): boolean {
+    const wire = this.#wire;
+    const next = wire?.toServer.shift();
+    if (wire === null || next === undefined) return false;
+    serve(wire, next);
+    return true;
+  }
+
+  /** The client takes one message from the wire. */
+  receive(): boolean {
+    const next = this.#wire?.toClient.shift();
+    if (next === undefined || this.kind !== 'online') return false;
+    switch (next.kind) {
+      case 'message':
+        this.#message(next.message);
+        break;
+      case 'ready':
+        this.#ready(next.status);
+        break;
+      case 'mark':
+        this.#markAnswered(next.transaction, next.failed);
+        break;
+      case 'chain':
+        if (this.#journal.awaitsChainedBegin) this.#journal.beginChained(chainedBegin());
+        this.#letGo();
+        break;
+    }
+    return true;
+  }
+
+  /** The connection breaks; its server still takes the first `served` of what is on the way to it. */
+  lose(served: number): void {
+    const wire = this.#wire;
+    if (wire === null) return;
+    for (const next of wire.toServer.splice(0, served)) serve(wire, next);
+    wire.backend.die();
+    this.#wire = null;
+    this.#lost();
+  }
+
+  /** A loss event that comes late, or for the second time. */
+  tellOldLoss(random: Random): void {
+    const state = this.#state;
+    if (!('epoch' in state)) return;
+    const epoch = state.kind === 'reconnecting' ? state.epoch : state.epoch - 1 - random.below(2);
+    this.dispatch({ kind: 'lost', epoch, plan: this.#makePlan() });
+  }
+
+  // ---- recovery, one step at a time --------------------------------------------------------------------------
+
+  recover(random: Random): void {
+    const state = this.#state;
+    switch (state.kind) {
+      case 'reconnecting': {
+        this.#wire = this.#newWire(state.epoch);
+        this.#marks.reset();
+        this.#holds = 0;
+        this.dispatch({
+          kind: 'reconnected',
+          epoch: state.epoch,
+          plan: this.#planIsFinal ? null : this.#makePlan(),
+        });
+        return;
+      }
+      case 'resolving': {
+        const committed = this.#markInDoubt !== null && this.#cluster.isCommitted(this.#markInDoubt);
+        const outcome: CommitOutcome = random.chance(15)
+          ? 'unknown'
+          : committed
+            ? 'committed'
+            : 'not-committed';
+        this.#planIsFinal = true;
+        // From now on it counts as acknowledged: a later failover may lose it like any other commit (R9).
+        if (outcome === 'committed') this.pending[state.unit]!.toldAt = this.step;
+        this.#count(`resolved ${outcome}`);
+        this.dispatch({ kind: 'resolved', epoch: state.epoch, outcome });
+        return;
+      }
+      case 'replaying':
+        if (random.chance(2))
+          this.dispatch({
+            kind: 'gave-up',
+            epoch: state.epoch,
+            doom: { kind: 'not-replayable', reason: 'pinned' },
+          });
+        else this.#replayOne(state.epoch);
+        return;
+      case 'waiting':
+        this.dispatch({ kind: 'released', epoch: state.epoch });
+        return;
+      case 'connecting':
+      case 'online':
+      case 'closed':
+        return;
+    }
+  }
+
+  #replayOne(epoch: number): void {
+    const replay = this.#replay!;
+    const unit = replay.units[replay.index++];
+    if (unit === undefined) {
+      for (const one of replay.units) if (!isTransactionControl(one)) this.#marks.unitSent(factsOf(one));
+      if (this.#traits.marksWork && this.#marks.wanted) {
+        const { transaction, failed } = this.#wire!.backend.mark();
+        if (!failed) this.#marks.answered(markOf(transaction));
+      }
+      this.dispatch({ kind: 'replayed', epoch });
+      return;
+    }
+    const answer = this.#wire!.backend.run(unit.commands, unit.simple);
+    const digest = digestOf(answer.messages, STATUS[answer.status]);
+    const same = unit.digest === null ? digest.status !== IDLE : sameResults(unit.digest, digest);
+    if (same) return;
+    this.#planIsFinal = true;
+    this.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: 'other results' } });
+  }
+
+  // ---- sending -----------------------------------------------------------------------------------------------
+
+  #flush(): void {
+    const wire = this.#wire;
+    if (this.#state.kind !== 'online' || wire === null) return;
+    if (this.#state.doom !== null) {
+      for (const unit of this.pending) if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
+      this.#settle();
+      // As the engine: what came behind the end of the doom goes on.
+      if (this.#state.doom === null) this.#flush();
+      return;
+    }
+    if (this.#holds > 0) return;
+    for (const unit of this.pending) {
+      if (unit.writtenTo === unit.end || this.#fates.has(unit)) continue;
+      const isInside = this.#journal.open || this.pending.some((one) => onlyOpens(one));
+      if (!isTransactionControl(unit) && isInside) this.#marks.unitSent(factsOf(unit));
+      unit.sentSequence = ++this.#sequence;
+      unit.writtenTo = unit.end;
+      this.#noteSent(unit);
+      wire.toServer.push({ kind: 'unit', unit });
+      if (this.#traits.marksWork && this.#marks.wanted && this.#journal.status !== FAILED) {
+        wire.toServer.push({ kind: 'mark' });
+        this.#holds++;
+        return;
+      }
+    }
+  }
+
+  #noteSent(unit: ModelUnit): void {
+    if (unit.withdrawn) unit.sentAfterWithdrawal = true;
+  }
+
+  #letGo(): void {
+    if (this.#holds > 0) this.#holds--;
+    if (this.#holds === 0) this.#flush();
+  }
+
+  // ---- answers -----------------------------------------------------------------------------------------------
+
+  #message(message: Message): void {
+    const unit = this.pending[0]!;
+    if (this.#hasDiverged) return;
+    unit.toldAt = this.step;
+    if (message.kind === 'C') {
+      unit.completions++;
+      if (message.tag === 'COMMIT') unit.committed = true;
+    } else unit.error = message.code;
+    if (this.#toSkip !== null && this.#toSkip.length > 0) {
+      const expected = this.#toSkip.shift()!;
+      this.#hasDiverged = JSON.stringify(expected) !== JSON.stringify(message);
+      return;
+    }
+    this.#given.push(message);
+  }
+
+  #ready(status: number): void {
+    const unit = this.pending.shift()!;
+    const diverged = this.#hasDiverged || (this.#toSkip !== null && this.#toSkip.length > 0);
+    this.#hasDiverged = false;
+    this.#toSkip = null;
+    const given = this.#given;
+    this.#given = [];
+    if (diverged) {
+      this.#diverged(unit, status);
+      return;
+    }
+    unit.acknowledgedSequence = ++this.#sequence;
+    const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
+    const ended = this.#journal.complete(unit, digestOf(given, status), chains);
+    if (ended || status === IDLE) this.#marks.reset();
+    else if (
+      unit.commands.some(({ operation }) => operation === 'rollback' || operation === 'rollbackAndChain')
+    ) {
+      // Another transaction is open behind it, with another xid or none.
+      this.#marks.reset();
+      if (!isTransactionControl(unit)) this.#marks.unitSent(factsOf(unit));
+    }
+    this.#tell(unit, { kind: 'answer', messages: given });
+    if (this.pending.length > 0) this.#settle();
+    else if (status !== IDLE && this.#journal.awaitsChainedBegin) {
+      this.#holds++;
+      this.#wire?.toServer.push({ kind: 'chain' });
+    }
+  }
+
+  #diverged(unit: ModelUnit, status: number): void {
+    const state = this.#state;
+    if (state.kind !== 'online') throw new Error(`an answer came while ${state.kind}`);
+    this.#tell(unit, { kind: 'refuse' });
+    const doom: Doom = { kind: 'diverged', reason: 'a statement in flight' };
+    this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: status !== IDLE });
+    if (status !== IDLE) this.#flush();
+  }
+
+  #markAnswered(transaction: ServerTransaction | null, failed: boolean): void {
+    if (!failed) this.#marks.answered(markOf(transaction));
+    else if (this.#journal.status !== FAILED) {
+      this.lose(0);
+      return;
+    }
+    this.#letGo();
+  }
+
+  #settle(): void {
+    for (;;) {
+      const unit = this.pending[0];
+      const fate = unit === undefined ? undefined : this.#fates.get(unit);
+      if (unit === undefined || fate === undefined) return;
+      this.pending.shift();
+      this.#fates.delete(unit);
+      const given = this.#given;
+      this.#given = [];
+      this.#toSkip = null;
+      this.#count(`fate ${fate}`);
+      this.#answer(unit, fate, given);
+    }
+  }
+
+  #answer(unit: ModelUnit, fate: Fate, given: readonly Message[]): void {
+    const ending = endingOf(unit);
+    switch (fate) {
+      case 'finish':
+        this.#tell(unit, {
+          kind: 'answer',
+          messages: given.length > 0 ? given : [{ kind: 'C', tag: 'COMMIT' }],
+        });
+        return;
+      case 'finish-rollback':
+        this.#tell(unit, { kind: 'answer', messages: [{ kind: 'C', tag: 'ROLLBACK' }] });
+        return;
+      case 'finish-failed':
+        this.#tell(unit, { kind: 'answer', messages: given });
+        return;
+      case 'unknown':
+      case 'lost':
+      case 'withdraw':
+        this.#tell(unit, { kind: fate });
+        return;
+      case 'refuse':
+        if (ending === 'rollback')
+          this.#tell(unit, { kind: 'answer', messages: [{ kind: 'C', tag: 'ROLLBACK' }] });
+        else this.#tell(unit, { kind: 'refuse' });
+        if (
+          ending === 'rollback' ||
+          ending === 'commit' ||
+          ending === 'commit-and-chain' ||
+          ending === 'prepare'
+        ) {
+          if ('doom' in this.#state && this.#state.doom !== null) this.dispatch({ kind: 'doom-ended' });
+        }
+        return;
+      case 'send':
+      case 'again':
+        throw new Error(`a unit to be sent was to be answered (${fate})`);
+    }
+  }
+
+  #tell(unit: ModelUnit, told: Told): void {
+    unit.told.push(told);
+    unit.toldAt ??= this.step;
+  }
+
+  // ---- loss --------------------------------------------------------------------------------------------------
+
+  #lost(): void {
+    const state = this.#state;
+    if (state.kind === 'closed' || state.kind === 'connecting') return;
+    this.#holds = 0;
+    this.#toSkip = null;
+    this.#hasDiverged = false;
+    this.#replay = null;
+    if (state.kind === 'online') {
+      this.#markInDoubt = this.#marks.mark as unknown as ServerTransaction | null;
+      this.#markState = this.#marks.state;
+      this.#planIsFinal = false;
+    }
+    this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.#makePlan() });
+  }
+
+  #makePlan(): LossPlan {
+    return planLoss({
+      open: this.#journal.open,
+      unreplayable: this.#journal.open ? this.#journal.unreplayable : null,
+      mark: this.#markState,
+      pending: this.pending.map((unit) => ({
+        sent: unit.writtenTo > unit.start,
+        ending: endingOf(unit),
+        opens: opensTransaction(unit),
+        repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
+        proof: proofOf(unit),
+        withdrawn: unit.withdrawn,
+      })),
+    });
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.kind) {
+      case 'reconnect':
+      case 'resolve':
+      case 'await-release':
+        return; // `recover` goes on from here.
+      case 'discard-connection':
+        this.#wire?.backend.die();
+        this.#wire = null;
+        this.#replay = null;
+        return;
+      case 'replay':
+        this.#replay = { units: this.#journal.units, index: 0 };
+        return;
+      case 'rollback':
+        this.#journal.reset();
+        this.#marks.reset();
+        this.#wire?.backend.run([{ operation: 'rollback', write: 0 }], true);
+        return;
+      case 'resume':
+        this.#resume(effect.plan, effect.doom);
+        return;
+      case 'close':
+        this.#wire?.backend.die();
+        this.#wire = null;
+        for (const unit of this.pending.splice(0)) this.#tell(unit, { kind: 'closed' });
+        return;
+    }
+  }
+
+  #resume(plan: LossPlan, doom: Doom | null): void {
+    if (plan.transaction !== 'replay') {
+      this.#journal.reset();
+      this.#marks.reset();
+    }
+    this.pending.forEach((unit, index) => {
+      const fate = plan.fates[index] ?? (doom === null ? 'send' : 'refuse');
+      if (fate !== 'send' && fate !== 'again') {
+        this.#fates.set(unit, fate);
+        return;
+      }
+      this.#count(`fate ${fate}`);
+      Object.assign(unit, {
+        writtenTo: unit.start,
+        completions: 0,
+        error: null,
+        committed: false,
+        toldAt: null,
+      });
+    });
+    const head = this.pending[0];
+    if (head !== undefined && !this.#fates.has(head)) {
+      this.#toSkip = [...this.#given];
+    }
+    this.#settle();
+    this.#flush();
+  }
+
+  #newWire(epoch: number): Wire {
+    return { epoch, backend: new ModelBackend(this.#cluster), toServer: [], toClient: [] };
+  }
+
+  #count(what: string): void {
+    this.seen.set(what, (this.seen.get(what) ?? 0) + 1);
+  }
+}
+
+function serve(wire: Wire, next: ToServer): void {
+  if (next.kind === 'mark') {
+    wire.toClient.push({ kind: 'mark', ...wire.backend.mark() });
+    return;
+  }
+  if (next.kind === 'chain') {
+    wire.toClient.push({ kind: 'chain' });
+    return;
+  }
+  const { messages, status } = wire.backend.run(next.unit.commands, next.unit.simple);
+  for (const message of messages) wire.toClient.push({ kind: 'message', message });
+  wire.toClient.push({ kind: 'ready', status: STATUS[status] });
+}
+
+/** The model's mark is the transaction itself. */
+function markOf(transaction: ServerTransaction | null): (() => CommitMark) | null {
+  return transaction === null ? null : () => transaction as unknown as CommitMark;
+}
+
+function factsOf(unit: ModelUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
+  const provedRead = unit.commands.every(({ operation }) => operation === 'read' || operation === 'hotRead');
+  return { provedRead, staysInside: true };
+}
+
+function chainedBegin(): ModelUnit {
+  return {
+    ...makeUnit(true, 0, Buffer.from('BEGIN')),
+    number: 0,
+    commands: [{ operation: 'begin', write: 0 }],
+    told: [],
+    toldAt: null,
+    sentAfterWithdrawal: false,
+    texts: [statementText(SQL.begin)],
+    closed: true,
+  };
+}
+
+/** In place of the real digest, which has its own tests: this one is cheap. */
+function digestOf(messages: readonly Message[], status: number): UnitDigest {
+  let hash = 0;
+  for (const char of JSON.stringify(messages)) hash = (Math.imul(hash, 31) + char.charCodeAt(0)) | 0;
+  return { multisetA: hash, multisetB: 0, sequenceA: hash, sequenceB: 0, messages: messages.length, status };
+}
