@@ -14,7 +14,7 @@ function impatient(text: string, values: readonly unknown[] = []): pg.QueryConfi
 /** Review A14, rule R15: the application has told its user "failed" and may have done it elsewhere by now. */
 describe('the application gives up on a statement during a failover', () => {
   let lab: FailoverLab;
-  /** Texts that reached a server since the primary was killed. */
+  /** Texts that reached the new primary. */
   let sent: string[];
   beforeAll(async () => {
     lab = await FailoverLab.start();
@@ -29,7 +29,7 @@ describe('the application gives up on a statement during a failover', () => {
 
   async function killPrimary(): Promise<void> {
     await lab.shipAll();
-    for (const proxy of lab.proxies) {
+    for (const proxy of lab.standbyProxies) {
       proxy.onFrontendMessage = (type, body) => {
         if (type === 'Q' || type === 'P') sent.push(body.toString());
         return undefined;
