@@ -47,7 +47,11 @@ export abstract class HoldfastError extends Error {
 
 function brand(errorClass: { prototype: object; name: string }, kind: HoldfastErrorKind): void {
   Object.defineProperty(errorClass.prototype, BRAND, { value: kind });
-  Object.defineProperty(errorClass.prototype, 'name', { value: errorClass.name, configurable: true, writable: true });
+  Object.defineProperty(errorClass.prototype, 'name', {
+    value: errorClass.name,
+    configurable: true,
+    writable: true,
+  });
 }
 
 /** No eligible server was found within `failover.timeoutMillis`. Nothing of the failing statement took effect. */

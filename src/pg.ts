@@ -25,10 +25,12 @@ export const {
 export const utils: unknown = (stock as unknown as { utils: unknown }).utils;
 
 /** The same as an object, for `import pg from 'holdfast/pg'`. */
-const pg: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof Client; Pool: typeof Pool } = Object.create(
-  Object.getPrototypeOf(stock) as object,
-  { ...Object.getOwnPropertyDescriptors(stock), Client: own(Client), Pool: own(Pool) },
-) as never;
+const pg: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof Client; Pool: typeof Pool } =
+  Object.create(Object.getPrototypeOf(stock) as object, {
+    ...Object.getOwnPropertyDescriptors(stock),
+    Client: own(Client),
+    Pool: own(Pool),
+  }) as never;
 
 function own(value: unknown): PropertyDescriptor {
   return { value, enumerable: true, configurable: true, writable: true };

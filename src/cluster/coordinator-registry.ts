@@ -14,8 +14,11 @@ interface Registry {
 
 function registry(): Registry {
   const holder = globalThis as { [REGISTRY]?: Registry };
-  holder[REGISTRY] ??= { byHosts: new Map(), byProvider: new WeakMap() };
-  return holder[REGISTRY];
+  const known = holder[REGISTRY];
+  if (known !== undefined) return known;
+  const made: Registry = { byHosts: new Map(), byProvider: new WeakMap() };
+  holder[REGISTRY] = made;
+  return made;
 }
 
 /** The coordinator of a fixed list of hosts; `key` names the list. The first one's options hold for all. */

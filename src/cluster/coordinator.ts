@@ -84,6 +84,15 @@ export class Coordinator {
     else this.#emitters.set(member.events, left);
   }
 
+  /** True if another session works on this very server. */
+  hasOthersOn(member: Member, server: ServerIdentity): boolean {
+    for (const other of this.#members) {
+      if (other !== member && other.server?.incarnation === server.incarnation && other.isConnected)
+        return true;
+    }
+    return false;
+  }
+
   /** A session works on this host now. */
   connected(host: ReachableHost): void {
     const before = this.#knowledge.primary;
@@ -168,11 +177,8 @@ export class Coordinator {
   }
 
   #port(): FailoverPort {
-    const coordinator = this;
     return {
-      get knowledge() {
-        return coordinator.#knowledge;
-      },
+      knowledge: () => this.#knowledge,
       retryMinMillis: this.#options.retryMinMillis,
       retryMaxMillis: this.#options.retryMaxMillis,
       barrierTimeoutMillis: this.#options.barrierTimeoutMillis,

@@ -11,7 +11,7 @@ import { selectPrimary } from './select-host.ts';
 
 /** What one failover needs of its cluster. */
 export interface FailoverPort {
-  readonly knowledge: ClusterKnowledge;
+  knowledge(): ClusterKnowledge;
   readonly retryMinMillis: number;
   readonly retryMaxMillis: number;
   readonly barrierTimeoutMillis: number;
@@ -186,7 +186,7 @@ export class Failover {
     const view = await this.#port.discover(signal);
     const observations = await this.#observeAll(member, view, signal);
     this.#judgeLostHost(observations);
-    const selection = selectPrimary(observations, this.#port.knowledge, { suggested: view.primary });
+    const selection = selectPrimary(observations, this.#port.knowledge(), { suggested: view.primary });
     if (selection.kind !== 'selected') {
       if (observations.some((seen) => seen.kind === 'rejected')) this.#rotation++; // Maybe only this one is refused.
       this.#lastReason = describe(selection.kind, observations);
@@ -219,7 +219,7 @@ export class Failover {
           done();
           return;
         }
-        const selection = selectPrimary(seenSoFar(), this.#port.knowledge, { suggested: view.primary });
+        const selection = selectPrimary(seenSoFar(), this.#port.knowledge(), { suggested: view.primary });
         clearTimeout(grace);
         if (selection.kind !== 'selected') return;
         const isOld = selection.observation.incarnation === this.lost.incarnation;

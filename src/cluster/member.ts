@@ -17,6 +17,8 @@ export interface Member {
   readonly events: FailoverEvents;
   /** Null before the first connect. */
   readonly server: ServerIdentity | null;
+  /** It has a server connection now. */
+  readonly isConnected: boolean;
   /** Only these follow the primary; others (standby sessions) look after themselves. */
   readonly followsPrimary: boolean;
   /** Units of the open transaction's journal, for the order of replays. */

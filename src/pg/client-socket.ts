@@ -39,18 +39,15 @@ export class ClientSocket implements SocketBackend {
     });
   }
 
-  accept(chunk: Uint8Array): boolean {
-    switch (this.#stage) {
-      case 'online':
-        return this.#session.accept(chunk);
-      case 'opened':
-        this.#begin(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
-        return true;
-      case 'new':
-      case 'connecting':
-      case 'closed':
-        return true; // A goodbye before the handshake is over.
-    }
+  accept(chunk: Uint8Array): void {
+    // Whatever else comes before the handshake is over is a goodbye.
+    if (this.#stage === 'online') this.#session.accept(chunk);
+    else if (this.#stage === 'opened')
+      this.#begin(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+  }
+
+  get isWritable(): boolean {
+    return this.#stage !== 'online' || this.#session.isWritable;
   }
 
   flush(): void {

@@ -42,6 +42,7 @@ export class Client extends pg.Client {
     sessions.set(this, session);
     const { connection } = this as unknown as OuterClient;
     bind(connection);
+    socket.on('backendKeyData', (message: object) => connection.emit('backendKeyData', message));
     // TLS is the hidden connection's; pg must not try it on the virtual socket. `client.ssl` stays as given (T13).
     Object.assign(connection, { ssl: false });
     connection.prependListener('errorMessage', session.passage.receive);

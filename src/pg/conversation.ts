@@ -80,6 +80,8 @@ export class Conversation implements Responder {
 
   /** The first pending unit was answered by the driver itself. */
   answered(): PgUnit | undefined {
+    this.#resume = null;
+    this.#hasDiverged = false;
     this.#digest.reset();
     return this.#pending.shift();
   }

@@ -104,7 +104,7 @@ export function sharedLog(lineage: Lineage, captured: CapturedLife, to: number):
   for (let timeline = captured.timeline + 1; timeline <= to; timeline += 1) {
     const record = lineage.timelines.get(timeline);
     if (record === undefined || record.host === null || record.start === null) return null;
-    if (!record.followsPrevious || (timeline < to && record.contested)) return null;
+    if (!record.followsPrevious) return null;
     if (lowest === null || record.start < lowest) lowest = record.start;
   }
   return lowest;

@@ -56,10 +56,12 @@ export class LocalResponder {
     this.#isDoomTold = told;
   }
 
-  /** All pending units are refused. */
+  /** The pending units are refused, up to the one whose refusal ends the doom (A13). */
   refuseAll(): void {
-    for (const unit of this.#conversation.pending)
+    for (const unit of this.#conversation.pending) {
       if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
+      if (this.#fates.get(unit) === 'refuse' && endsDoom(endingOf(unit))) return;
+    }
   }
 
   clear(): void {
@@ -126,7 +128,7 @@ export class LocalResponder {
       this.#endDoom();
       return successAnswer(this.#host.unitBytes(unit), 'ROLLBACK', 0);
     }
-    if (ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare') {
+    if (endsDoom(ending)) {
       const error = doomError(doom, refusal, cause);
       this.#endDoom();
       return errorAnswer(this.#passage.send(error), IDLE);
@@ -146,4 +148,11 @@ export class LocalResponder {
     this.#isDoomTold = false;
     this.#host.doomEnded();
   }
+}
+
+/** What the application ends its transaction with. A ROLLBACK is answered with success, the others with the reason. */
+function endsDoom(ending: Ending): boolean {
+  return (
+    ending === 'rollback' || ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare'
+  );
 }

@@ -5,10 +5,16 @@ import { InternalError, SessionClosedError } from '../errors.ts';
 import type { FailoverEvents } from '../events.ts';
 import { Arena } from '../session/arena.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import { planLoss, type Doom, type LossPlan, type MarkState } from '../session/loss-plan.ts';
+import {
+  planLoss,
+  type Doom,
+  type LossPlan,
+  type MarkState,
+  type PendingUnit,
+} from '../session/loss-plan.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
-import { BackendType, backendKeyData, parameterStatus, readParameter } from './backend-messages.ts';
+import { BackendType, parameterStatus, readParameter } from './backend-messages.ts';
 import type { CommitMark } from './commit-mark.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
@@ -118,6 +124,10 @@ export class LogicalSession
 
   get followsPrimary(): boolean {
     return this.#followsPrimary && this.#state.kind !== 'connecting';
+  }
+
+  get isConnected(): boolean {
+    return this.#connection !== null;
   }
 
   get state(): SessionState {
@@ -271,31 +281,42 @@ export class LogicalSession
 
   /** What is to become of the session's work, from what is known now. */
   makePlan(): LossPlan {
-    const { journal, pending } = this.conversation;
+    const { journal } = this.conversation;
     const refusal = this.#recovery.refusal ?? this.memory.knownRefusal;
     return planLoss({
       open: journal.open,
       unreplayable: journal.open ? (journal.unreplayable ?? refusal) : null,
       mark: this.#markStateAtLoss,
-      pending: pending.map((unit) => ({
-        sent: unit.writtenTo > unit.start,
-        ending: endingOf(unit),
-        opens: opensTransaction(unit),
-        repeatable: !unit.dropped && (onlyOpens(unit) || this.judge(unit).provedRead),
-        proof: proofOf(unit),
-        withdrawn: unit.withdrawn,
-      })),
+      pending: this.pendingFacts(),
     });
+  }
+
+  /** The pending units as the loss plan sees them. */
+  pendingFacts(): readonly PendingUnit[] {
+    return this.conversation.pending.map((unit) => ({
+      sent: unit.writtenTo > unit.start,
+      ending: endingOf(unit),
+      opens: opensTransaction(unit),
+      repeatable: !unit.dropped && (onlyOpens(unit) || this.judge(unit).provedRead),
+      proof: proofOf(unit),
+      withdrawn: unit.withdrawn,
+    }));
   }
 
   // ---- from the application ----------------------------------------------------------------------------------
 
-  accept(chunk: Uint8Array): boolean {
+  accept(chunk: Uint8Array): void {
     this.#assembler.accept(chunk);
+  }
+
+  /** False: the application should wait for 'drain', which will come. */
+  get isWritable(): boolean {
+    const connection = this.#connection;
     const last = this.conversation.pending.at(-1);
-    const waits = last !== undefined && last.end - last.writtenTo >= HIGH_WATER_BYTES;
-    if (waits) this.#needsDrain = true;
-    return !waits;
+    const waiting = last === undefined ? 0 : last.end - last.writtenTo;
+    if (waiting < HIGH_WATER_BYTES && connection?.needsDrain !== true) return true;
+    this.#needsDrain = true;
+    return false;
   }
 
   beforeAppend(bytes: number): number {
@@ -330,7 +351,6 @@ export class LogicalSession
     if (this.#holds > 0) return;
     let from = -1;
     let to = -1;
-    let isDrained = true;
     for (const unit of this.conversation.pending) {
       if (unit.writtenTo === unit.end || this.#responder.owns(unit)) continue;
       const begins = unit.writtenTo === unit.start;
@@ -364,8 +384,12 @@ export class LogicalSession
       }
       if (!unit.closed) break;
     }
-    if (from >= 0) isDrained = connection.write(this.#arena.view(from, to));
-    if (!isDrained) this.#needsDrain = true;
+    if (from >= 0) connection.write(this.#arena.view(from, to));
+    // The kernel has taken all: the socket itself will not say so.
+    if (this.#needsDrain && !connection.needsDrain)
+      process.nextTick(() => {
+        this.drained();
+      });
   }
 
   hold(): void {
@@ -381,8 +405,9 @@ export class LogicalSession
   withdraw(): void {
     const { pending } = this.conversation;
     if (this.#state.kind === 'closed' || this.#state.kind === 'connecting' || pending.length === 0) return;
+    const facts = this.pendingFacts();
     for (const unit of pending) unit.withdrawn = true;
-    this.dispatch({ kind: 'withdrawn' });
+    this.dispatch({ kind: 'withdrawn', pending: facts });
   }
 
   // ---- from the server ---------------------------------------------------------------------------------------
@@ -410,6 +435,8 @@ export class LogicalSession
   unitCompleted({ unit, status, wasOpen, ended }: UnitCompleted): Buffer | null {
     if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#assembler.detach(unit);
+    if (status !== IDLE && !ended && unit.texts.some((text) => text.mayRollBack))
+      this.marks.anotherTransaction(unit);
     if (ended || status === IDLE) {
       this.marks.transactionEnded();
       this.#assembler.forgetPortals();
@@ -533,7 +560,7 @@ export class LogicalSession
       else this.#responder.decide(unit, fate);
     });
     const [head] = conversation.pending;
-    if (head !== undefined && !this.#responder.owns(head)) conversation.resume();
+    if (head !== undefined && doom === null && !this.#responder.owns(head)) conversation.resume();
     const answers = this.#responder.settle();
     if (answers !== null) this.deliver(answers);
     const refusal = this.#recovery.resumed(plan);
@@ -559,13 +586,15 @@ export class LogicalSession
   #announceServer(): void {
     const connection = this.#connection;
     if (connection === null) return;
-    const news: Buffer[] = [backendKeyData(connection.processId, connection.secretKey)];
+    // By pg's own event: as bytes it would stand in the middle of an answer, where pg-copy-streams reads for itself.
+    this.#socket.emit('backendKeyData', { processID: connection.processId, secretKey: connection.secretKey });
+    const news: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
       if (this.#parameters.get(name) === value) continue;
       this.#parameters.set(name, value);
       news.push(parameterStatus(name, value));
     }
-    this.deliver(Buffer.concat(news));
+    if (news.length > 0) this.deliver(Buffer.concat(news));
   }
 
   // ---- answers of the driver's own ---------------------------------------------------------------------------

@@ -61,6 +61,12 @@ export class MarkKeeper {
     this.#isDue = false;
   }
 
+  /** A unit that may have rolled the transaction back has left one open: it has another xid, not known yet. */
+  anotherTransaction(unit: PgUnit): void {
+    this.transactionEnded();
+    if (!isTransactionControl(unit)) this.transaction.unitSent({ provedRead: false, staysInside: false });
+  }
+
   /** DEALLOCATE, DISCARD, or code that nobody could read. */
   statementMayBeGone(): void {
     this.#isPrepared = false;

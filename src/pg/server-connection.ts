@@ -118,14 +118,14 @@ export class ServerConnection implements SqlRunner {
     return this.#socket.writableLength > 0;
   }
 
-  /** Requests without ReadyForQuery. */
-  get awaited(): number {
-    return this.#responders.length;
+  /** True after a write that the socket could not pass on at once: `drained` will be called. */
+  get needsDrain(): boolean {
+    return this.#socket.writableNeedDrain;
   }
 
-  /** Writes bytes of a unit. False: wait for `drained`. */
-  write(bytes: Buffer): boolean {
-    return this.#socket.write(bytes);
+  /** Writes bytes of a unit. */
+  write(bytes: Buffer): void {
+    this.#socket.write(bytes);
   }
 
   /** The next answer in line belongs to this responder. */

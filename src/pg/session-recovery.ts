@@ -65,6 +65,8 @@ export class SessionRecovery {
   #startedAt = 0;
   #attempts = 0;
   #dormant = false;
+  /** A statement was in flight or a transaction open when the connection was lost. */
+  #wasBusy = false;
   /** The plan holds a verdict or a doom: it must not be made anew. */
   #planIsFinal = false;
   /** Why the session's state can't be restored on the new server (R7, R8). */
@@ -98,6 +100,7 @@ export class SessionRecovery {
   /** The connection under a session that was online is gone. */
   lost(loss: ConnectionLoss): void {
     this.#loss = loss;
+    this.#wasBusy = this.#session.isBusy;
     this.#refusal = null;
     this.#stateInDoubt = null;
     this.#stateInDoubtIfRolledBack = null;
@@ -121,7 +124,7 @@ export class SessionRecovery {
     const state = session.state;
     if (this.#abort === null && state.kind === 'reconnecting') {
       const inDoubt = state.plan.resolve !== null;
-      const busy = session.isBusy;
+      const busy = this.#wasBusy;
       if (
         busy &&
         !inDoubt &&
@@ -141,11 +144,42 @@ export class SessionRecovery {
         }
         if (session.memory.channels.length === 0) {
           this.#dormant = true;
+          this.#report();
           return;
         }
       }
     }
     this.#begin();
+  }
+
+  /**
+   * An idle session needs no server, but what it lost may be a host: the others on it must know (R12). One look at the
+   * hosts, shared by all who ask at the same time.
+   */
+  #report(): void {
+    const session = this.#session;
+    const { coordinator, options } = session.context;
+    const lost = this.#lost;
+    if (lost === null || !coordinator.hasOthersOn(session, lost.identity)) return;
+    let ticket: Ticket;
+    try {
+      ticket = coordinator.join(session, lost.identity, this.#loss?.fatal?.get('C') ?? causeCode(this.#loss));
+    } catch {
+      return; // The waiting room is full: there are others enough who look.
+    }
+    ticket.primary(AbortSignal.timeout(options.dialTimeoutMillis)).then(
+      () => {
+        this.#reported(ticket);
+      },
+      () => {
+        this.#reported(ticket);
+      },
+    );
+  }
+
+  #reported(ticket: Ticket): void {
+    ticket.leave('ready');
+    if (this.#dormant) this.#session.scouts.close();
   }
 
   /** The application has something to send: a session that was not needed is needed now. */
@@ -264,14 +298,14 @@ export class SessionRecovery {
   async #isAimed(ticket: Ticket, lost: LostServer, signal: AbortSignal): Promise<boolean> {
     const code = this.#loss?.fatal?.get('C');
     if (code === undefined || !AIMED_IF_SERVER_LIVES.has(code) || !this.#respectsKills) return false;
-    if (!this.#session.isBusy || this.#attempts > 1) return false;
+    if (!this.#wasBusy || this.#attempts > 1) return false;
     const window = AbortSignal.any([
       signal,
       AbortSignal.timeout(this.#session.context.options.terminationProbeMillis),
     ]);
     try {
       const host = await ticket.primary(window);
-      return host.incarnation === lost.identity.incarnation && lost.identity.incarnation !== null;
+      return host.incarnation === lost.identity.incarnation;
     } catch {
       return false;
     }
@@ -438,6 +472,7 @@ export class SessionRecovery {
     const signal = this.#abort?.signal;
     if (connection === null || ticket === null || signal === undefined) return;
     if (this.#refusal !== null) {
+      this.#planIsFinal = true;
       session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason: this.#refusal } });
       return;
     }
@@ -497,7 +532,8 @@ export class SessionRecovery {
         await this.#firstBarrier(ticket, signal);
         await ticket.replayed(signal);
       }
-      if (this.#isCurrent(epoch)) this.#session.dispatch({ kind: 'released', epoch });
+      if (!this.#isCurrent(epoch)) return;
+      this.#session.dispatch({ kind: 'released', epoch, pending: this.#session.pendingFacts() });
     };
     release().catch((error: unknown) => {
       this.#stepFailed(epoch, error);

@@ -31,6 +31,7 @@ export class StatementText {
   #commands: readonly Command[] | null = null;
   #copies: boolean | null = null;
   #defines: boolean | null = null;
+  #rollsBack: boolean | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
@@ -47,6 +48,14 @@ export class StatementText {
   get commands(): readonly Command[] {
     this.#commands ??= commandsOf(this.text);
     return this.#commands;
+  }
+
+  /** True if it may roll the transaction back as a whole, so that another xid stands behind it. */
+  get mayRollBack(): boolean {
+    this.#rollsBack ??= this.commands.some(
+      (command) => command === 'rollback' || command === 'rollback-and-chain' || command === 'unknown',
+    );
+    return this.#rollsBack;
   }
 
   /** True if it is one COMMIT AND CHAIN: the transaction that it opens has no BEGIN of its own (A1). */

@@ -40,7 +40,9 @@ export function endingOf(unit: PgUnit): Ending {
         return 'unclear';
     }
   }
-  return ends.length === 1 && commands.at(-1) === 'commit' ? 'trailing-commit' : 'unclear';
+  if (ends.length === 1 && commands.at(-1) === 'commit') return 'trailing-commit';
+  const [first] = ends;
+  return first === 'commit' || first === 'commit-and-chain' ? 'commit-inside' : 'unclear';
 }
 
 /** True if a transaction may be open behind the unit that it began. */

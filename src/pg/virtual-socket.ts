@@ -4,8 +4,10 @@ import { Duplex } from 'node:stream';
 export interface SocketBackend {
   /** pg asks to connect; the backend answers with `socket.opened()`. */
   open(): void;
-  /** Bytes from the application, in order, always to be copied. False: the application should wait for 'drain'. */
-  accept(chunk: Uint8Array): boolean;
+  /** Bytes from the application, in order, always to be copied. */
+  accept(chunk: Uint8Array): void;
+  /** False: the application should wait for 'drain'. */
+  readonly isWritable: boolean;
   /** The application has written what belongs together: send it. */
   flush(): void;
   /** The application reads again. */
@@ -62,10 +64,10 @@ export class VirtualSocket extends Duplex {
       typeof chunk === 'string'
         ? Buffer.from(chunk, typeof encoding === 'string' ? (encoding as BufferEncoding) : 'utf8')
         : (chunk as Uint8Array);
-    const writable = this.#backend.accept(bytes);
+    this.#backend.accept(bytes);
     if (this.#corked === 0) this.#backend.flush();
     if (typeof done === 'function') process.nextTick(done);
-    return writable;
+    return this.#backend.isWritable;
   }
 
   override cork(): void {

@@ -1,7 +1,7 @@
 import pg from 'pg';
 import type { LogicalSession } from './logical-session.ts';
 
-type Callback = (error: unknown, result?: unknown) => void;
+type Callback = (error: Error | null | undefined, result?: unknown) => void;
 
 interface StockQuery {
   callback?: Callback | undefined;

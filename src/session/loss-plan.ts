@@ -19,7 +19,9 @@ export type Ending =
   | 'rollback'
   /** A string of several statements, the last of which is its only COMMIT. */
   | 'trailing-commit'
-  /** Anything else that may end the transaction: a COMMIT followed by more, or text nobody could read. */
+  /** A string of several statements, of which the first that ends the transaction is a COMMIT, with more behind it. */
+  | 'commit-inside'
+  /** Anything else that may end the transaction: a string with a ROLLBACK in it, or text nobody could read. */
   | 'unclear';
 
 /** What the wire has proved about a unit whose ReadyForQuery has not come. */
@@ -97,6 +99,8 @@ export interface LossPlan {
   readonly fates: readonly Fate[];
   /** Why the session is doomed until the application ends its transaction; null if it isn't. */
   readonly doom: Doom | null;
+  /** Where units stand that come later. */
+  readonly behind: Mode;
 }
 
 export type Doom =
@@ -124,7 +128,8 @@ function planOpen(situation: LossSituation): LossPlan {
   if (unit.proof === 'failed') {
     // Nothing of it is committed. It must not run again: the COMMIT could succeed this time after the application was
     // told that it failed. A lone COMMIT that fails ends the transaction; in a string nobody knows where it stopped.
-    const doomed = unit.ending === 'trailing-commit' || unit.ending === 'unclear';
+    const doomed =
+      unit.ending !== 'commit' && unit.ending !== 'commit-and-chain' && unit.ending !== 'prepare';
     const plan = walk(situation, doomed ? 'orphaned' : 'none', [...before, 'finish-failed'], 'gone');
     return doomed ? { ...plan, doom: { kind: 'statement-failed' } } : plan;
   }
@@ -134,7 +139,8 @@ function planOpen(situation: LossSituation): LossPlan {
   }
   if (situation.mark === 'no-xid') return afterVerdict(situation, ending, 'not-committed');
   if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
-  return { situation, transaction: 'none', resolve: ending, fates: pending.map(() => 'unknown'), doom: null };
+  const fates = pending.map((): Fate => 'unknown');
+  return { situation, transaction: 'none', resolve: ending, fates, doom: null, behind: 'none' };
 }
 
 /** The plan once the outcome of the COMMIT in doubt is known (R6). `unit` is its index among the pending ones. */
@@ -143,7 +149,8 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
   if (commit === undefined) throw new RangeError(`no pending unit ${unit}`);
   switch (outcome) {
     case 'not-committed':
-      return replay(situation, unit);
+      // Of a string with a ROLLBACK this is no news: what stands behind that may have committed by itself.
+      return commit.ending === 'unclear' ? afterVerdict(situation, unit, 'unknown') : replay(situation, unit);
     case 'committed': {
       const before = situation.pending.slice(0, unit).map((): Fate => 'lost');
       switch (commit.ending) {
@@ -155,6 +162,7 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
           return walk(situation, modeBehind(situation, unit), [...before, 'lost'], 'gone');
         case 'none':
         case 'rollback':
+        case 'commit-inside':
         case 'unclear':
           // What stands behind the COMMIT in the same string may or may not have run.
           return walk(situation, modeBehind(situation, unit), [...before, 'unknown'], 'gone');
@@ -178,6 +186,19 @@ export function afterGivingUp(plan: LossPlan, doom: Doom): LossPlan {
   return gone(situation, doom, ending < 0 ? null : ending);
 }
 
+/** The application has given more units since the plan was made. `pending`: all of them, the new ones at the end. */
+export function extendPlan(plan: LossPlan, pending: readonly PendingUnit[]): LossPlan {
+  const known = plan.fates.length;
+  if (pending.length <= known) return plan;
+  const situation: LossSituation = { ...plan.situation, pending };
+  if (plan.resolve !== null) {
+    const fates = pending.map((_, i): Fate => plan.fates[i] ?? 'unknown');
+    return { ...plan, situation, fates };
+  }
+  const extended = walk(situation, plan.behind, plan.fates, plan.transaction);
+  return { ...extended, doom: plan.doom ?? extended.doom };
+}
+
 /**
  * The application has given up on pending units while the session recovers (R15): what was not sent never is, and an
  * open transaction is not brought back. Whatever was decided about outcomes stays.
@@ -199,7 +220,7 @@ export function afterWithdrawal(plan: LossPlan, withdrawn: readonly boolean[]): 
   // Planned anew from the transaction on in which it stands: that one will not be begun.
   const start = beginningOf(plan, first);
   const again = walk(situation, 'none', plan.fates.slice(0, start), plan.transaction);
-  return { ...again, doom: again.doom ?? plan.doom };
+  return { ...again, doom: plan.doom ?? again.doom };
 }
 
 /** The pending unit that begins the transaction in which this one would run; itself if it stands alone. */
@@ -215,7 +236,7 @@ function beginningOf(plan: LossPlan, unit: number): number {
 }
 
 /** Where the pending units stand as one walks through them. */
-type Mode =
+export type Mode =
   /** No transaction is open, and the application believes none. */
   | 'none'
   /** One will be open on the new server when this unit is sent. */
@@ -239,24 +260,36 @@ function modeBehind(situation: LossSituation, unit: number): Mode {
 function replay(situation: LossSituation, ending: number | null): LossPlan {
   const { pending, unreplayable } = situation;
   if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable }, ending);
-  const last = ending ?? pending.length - 1;
-  const inside = pending.slice(0, last + 1);
+  const inside = pending.slice(0, (ending ?? pending.length - 1) + 1);
   if (inside.some((unit) => unit.withdrawn)) return gone(situation, { kind: 'withdrawn' }, ending); // R15
+  if (ending === null) return walk(situation, 'inside', [], 'replay');
   const fates = inside.map((unit): Fate => (unit.sent ? 'again' : 'send'));
-  const opens = ending !== null && pending[ending]!.opens;
-  return walk(situation, opens ? 'inside' : 'none', fates, 'replay');
+  return walk(situation, pending[ending]!.opens ? 'inside' : 'none', fates, 'replay');
 }
 
 /**
  * The open transaction is gone. The first pending unit gets the reason, and the rest is refused like it, up to what ends
- * the transaction (the session answers those itself, see `Doom`). What was pipelined behind that is planned by itself.
+ * the transaction (the session answers those itself, see `Doom`). What stands behind that is planned by itself.
  */
 function gone(situation: LossSituation, doom: Doom, ending: number | null): LossPlan {
   const { pending } = situation;
-  const last = ending ?? pending.length - 1;
-  const fates = pending.slice(0, last + 1).map((): Fate => 'refuse');
-  const mode = ending === null || !pending[ending]!.opens ? 'none' : 'orphaned';
-  return { ...walk(situation, mode, fates, 'gone'), doom };
+  // What was not sent can end it as well, if it does nothing else: its refusal ends the doom (A13).
+  const end = ending ?? pending.findIndex((unit) => !unit.sent && endsAlone(unit));
+  if (end < 0) {
+    const fates = pending.map((): Fate => 'refuse');
+    return { ...walk(situation, 'orphaned', fates, 'gone'), doom };
+  }
+  const fates = pending.slice(0, end + 1).map((): Fate => 'refuse');
+  return { ...walk(situation, pending[end]!.opens ? 'orphaned' : 'none', fates, 'gone'), doom };
+}
+
+function endsAlone(unit: PendingUnit): boolean {
+  return (
+    unit.ending === 'commit' ||
+    unit.ending === 'commit-and-chain' ||
+    unit.ending === 'prepare' ||
+    unit.ending === 'rollback'
+  );
 }
 
 /** Plans the pending units behind those that are decided. */
@@ -270,6 +303,7 @@ function walk(
   const fates: Fate[] = [...decided];
   let mode = start;
   let hasRefused = false;
+  let hasFailed = false;
   for (let i = decided.length; i < pending.length; i++) {
     const unit = pending[i]!;
     const ends = unit.ending !== 'none' && !unit.opens;
@@ -285,15 +319,27 @@ function walk(
     } else {
       const fate = fateOutside(pending, i);
       fates.push(fate);
-      const runs = fate === 'send' || fate === 'again';
       hasRefused ||= fate === 'refuse';
-      if (unit.opens && unit.ending !== 'trailing-commit' && fate !== 'finish-failed')
-        mode = runs ? 'inside' : 'orphaned';
+      mode = modeAfter(unit, fate);
+      hasFailed ||= fate === 'finish-failed' && mode === 'orphaned';
     }
   }
-  const kind = pending.slice(decided.length).some((unit) => unit.withdrawn) ? 'withdrawn' : 'outcome-unknown';
+  let kind: 'withdrawn' | 'statement-failed' | 'outcome-unknown' = hasFailed
+    ? 'statement-failed'
+    : 'outcome-unknown';
+  if (pending.slice(decided.length).some((unit) => unit.withdrawn)) kind = 'withdrawn';
   const doom: Doom | null = hasRefused || mode === 'orphaned' ? { kind } : null;
-  return { situation, transaction, resolve: null, fates, doom };
+  return { situation, transaction, resolve: null, fates, doom, behind: mode };
+}
+
+/** Where one stands behind a unit that had no transaction in front of it. */
+function modeAfter(unit: PendingUnit, fate: Fate): Mode {
+  if (!unit.opens || unit.ending === 'trailing-commit') return 'none';
+  if (fate === 'send' || fate === 'again') return 'inside';
+  // It failed: a lone one has opened nothing; in a string nobody knows where it stopped.
+  if (fate === 'finish-failed' && (unit.ending === 'none' || unit.ending === 'commit-and-chain'))
+    return 'none';
+  return 'orphaned';
 }
 
 /** The fate of a unit in front of which no transaction is open. */

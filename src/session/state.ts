@@ -1,5 +1,7 @@
 import {
   afterGivingUp,
+  extendPlan,
+  type PendingUnit,
   afterVerdict,
   afterWithdrawal,
   type CommitOutcome,
@@ -48,11 +50,12 @@ export type SessionEvent =
   | { readonly kind: 'replayed'; readonly epoch: Epoch }
   /** The replay gave other results (R5), or can't be made (R7). */
   | { readonly kind: 'gave-up'; readonly epoch: Epoch; readonly doom: Doom }
-  | { readonly kind: 'released'; readonly epoch: Epoch }
+  /** `pending`: what the application waits for by now. */
+  | { readonly kind: 'released'; readonly epoch: Epoch; readonly pending: readonly PendingUnit[] }
   /** A unit that was run again gave other results than what was already handed over (R5). */
   | { readonly kind: 'diverged'; readonly epoch: Epoch; readonly doom: Doom; readonly open: boolean }
   /** The application gave up on all that is pending (R15). */
-  | { readonly kind: 'withdrawn' }
+  | { readonly kind: 'withdrawn'; readonly pending: readonly PendingUnit[] }
   /** The application has ended its doomed transaction. */
   | { readonly kind: 'doom-ended' }
   /** Recovery is given up: deadline, pinned or unchecked state, a kill aimed at this session. */
@@ -111,16 +114,13 @@ export function transition(state: SessionState, event: SessionEvent): Transition
     case 'released':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'waiting') return illegal(state, event);
-      return go(
-        { kind: 'online', epoch: state.epoch, doom: state.doom },
-        { kind: 'resume', plan: state.plan, doom: state.doom },
-      );
+      return onReleased(state, event.pending);
     case 'diverged':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'online') return illegal(state, event);
       return event.open ? go({ ...state, doom: event.doom }, { kind: 'rollback' }) : go(state);
     case 'withdrawn':
-      return onWithdrawn(state);
+      return onWithdrawn(state, event.pending);
     case 'doom-ended':
       return 'doom' in state ? go({ ...state, doom: null }) : illegal(state, event);
     case 'failed':
@@ -168,7 +168,18 @@ function onReconnected(
 ): Transition {
   if (isLate(state, event.epoch)) return go(state);
   if (state.kind !== 'reconnecting') return illegal(state, event);
-  return proceed(event.plan ?? state.plan, event.epoch, state.doom);
+  // What was decided about a transaction that is gone stays: its journal is empty by now.
+  const isDecided = state.doom !== null || state.plan.doom !== null || state.plan.transaction === 'gone';
+  return proceed(isDecided ? state.plan : (event.plan ?? state.plan), event.epoch, state.doom);
+}
+
+function onReleased(
+  state: Extract<SessionState, { kind: 'waiting' }>,
+  pending: readonly PendingUnit[],
+): Transition {
+  const plan = extendPlan(state.plan, pending);
+  const doom = plan.doom ?? state.doom;
+  return go({ kind: 'online', epoch: state.epoch, doom }, { kind: 'resume', plan, doom });
 }
 
 /** Goes into the phase that the plan asks for next. */
@@ -188,7 +199,15 @@ function await_(epoch: Epoch, plan: LossPlan, doom: Doom | null, ...before: Effe
 }
 
 /** While recovering: what waits is never let go (R15). A verdict that was already reached stays. */
-function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>): Transition {
+function onWithdrawn(
+  state: Exclude<SessionState, { kind: 'closed' }>,
+  pending: readonly PendingUnit[],
+): Transition {
+  const withdrawAll = (plan: LossPlan): LossPlan =>
+    afterWithdrawal(
+      extendPlan(plan, pending),
+      pending.map(() => true),
+    );
   switch (state.kind) {
     case 'connecting':
     case 'online':
@@ -219,13 +238,6 @@ function onWithdrawn(state: Exclude<SessionState, { kind: 'closed' }>): Transiti
     default:
       return unreachable(state);
   }
-}
-
-function withdrawAll(plan: LossPlan): LossPlan {
-  return afterWithdrawal(
-    plan,
-    plan.situation.pending.map(() => true),
-  );
 }
 
 function go(state: SessionState, ...effects: Effect[]): Transition {

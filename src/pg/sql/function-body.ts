@@ -10,7 +10,7 @@ import { setEffects } from './session-effect.ts';
 import type { StatementFacts } from './statement-facts.ts';
 import { statementFacts } from './statement-facts.ts';
 import type { Fields } from './syntax-tree.ts';
-import { fieldsOf, listOf, namesOf, nodeOf, textOf } from './syntax-tree.ts';
+import { fieldsOf, listOf, namesOf, textOf } from './syntax-tree.ts';
 
 /** What a user's function does, as far as it was looked into. */
 export interface FunctionBody {

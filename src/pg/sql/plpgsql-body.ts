@@ -48,11 +48,11 @@ export function plpgsqlBody(definition: string, body: string): PlpgsqlBody | und
   const queries: string[] = [];
   const statements: string[] = [];
   const types: string[] = [];
-  let isTransparent = true;
+  const hiding: string[] = [];
   for (const root of listOf(tree['plpgsql_funcs'])) {
     if (nodeOf(root) === undefined) return undefined;
     visitNodes(root, ({ tag, fields }) => {
-      isTransparent &&= (TRANSPARENT.has(tag) || tag === UNTAGGED) && fields['dynquery'] === undefined;
+      if (!(TRANSPARENT.has(tag) || tag === UNTAGGED) || fields['dynquery'] !== undefined) hiding.push(tag);
       if (tag === 'PLpgSQL_type') types.push(textOf(fields['typname']) ?? '');
       if (tag === 'PLpgSQL_expr') {
         const query = textOf(fields['query']) ?? '';
@@ -62,7 +62,7 @@ export function plpgsqlBody(definition: string, body: string): PlpgsqlBody | und
       return undefined;
     });
   }
-  return isTransparent && isComplete(body, queries, types) ? { statements, types } : undefined;
+  return hiding.length === 0 && isComplete(body, queries, types) ? { statements, types } : undefined;
 }
 
 function statementsOf(query: string, mode: unknown): readonly string[] {
