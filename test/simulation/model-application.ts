@@ -80,7 +80,15 @@ export class ModelApplication {
     }
     if (random.chance(30))
       return [
-        random.pick<Operation>(['commit', 'commit', 'commit', 'rollback', 'chain', 'rollbackAndChain']),
+        random.pick<Operation>([
+          'commit',
+          'commit',
+          'commit',
+          'commit',
+          'rollback',
+          'chain',
+          'rollbackAndChain',
+        ]),
       ];
     return random.chance(10) ? random.pick(INSIDE) : [rare];
   }

@@ -17,6 +17,7 @@ import {
   type Fate,
   type LossPlan,
   type MarkState,
+  type PendingUnit,
 } from '../../src/session/loss-plan.ts';
 import { sameResults, type UnitDigest } from '../../src/session/response-digest.ts';
 import {
@@ -57,13 +58,18 @@ export interface SessionTraits {
 }
 
 type ToServer =
-  | { readonly kind: 'unit'; readonly unit: ModelUnit }
+  | { readonly kind: 'unit'; readonly unit: ModelUnit; readonly hasMarkInside: boolean }
   | { readonly kind: 'mark' }
   | { readonly kind: 'chain' };
 type ToClient =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'ready'; readonly status: number }
-  | { readonly kind: 'mark'; readonly transaction: ServerTransaction | null; readonly failed: boolean }
+  | {
+      readonly kind: 'mark';
+      readonly isInside: boolean;
+      readonly transaction: ServerTransaction | null;
+      readonly failed: boolean;
+    }
   | { readonly kind: 'chain' };
 
 interface Wire {
@@ -93,6 +99,7 @@ export class ModelSession {
   #toSkip: Message[] | null = null;
   #hasDiverged = false;
   #holds = 0;
+  #marksAwaited = 0;
   #position = 0;
   #sequence = 0;
   #markState: MarkState = 'unknown';
@@ -155,7 +162,7 @@ export class ModelSession {
   withdraw(): void {
     if (this.kind === 'closed' || this.pending.length === 0) return;
     for (const unit of this.pending) unit.withdrawn = true;
-    this.dispatch({ kind: 'withdrawn' });
+    this.dispatch({ kind: 'withdrawn', pending: this.#facts() });
   }
 
   // ---- the network -------------------------------------------------------------------------------------------
@@ -181,7 +188,7 @@ export class ModelSession {
         this.#ready(next.status);
         break;
       case 'mark':
-        this.#markAnswered(next.transaction, next.failed);
+        this.#markAnswered(next);
         break;
       case 'chain':
         if (this.#journal.awaitsChainedBegin) this.#journal.beginChained(chainedBegin());
@@ -218,6 +225,7 @@ export class ModelSession {
         this.#wire = this.#newWire(state.epoch);
         this.#marks.reset();
         this.#holds = 0;
+        this.#marksAwaited = 0;
         this.dispatch({
           kind: 'reconnected',
           epoch: state.epoch,
@@ -227,7 +235,7 @@ export class ModelSession {
       }
       case 'resolving': {
         const committed = this.#markInDoubt !== null && this.#cluster.isCommitted(this.#markInDoubt);
-        const outcome: CommitOutcome = random.chance(15)
+        const outcome: CommitOutcome = random.chance(25)
           ? 'unknown'
           : committed
             ? 'committed'
@@ -249,7 +257,7 @@ export class ModelSession {
         else this.#replayOne(state.epoch);
         return;
       case 'waiting':
-        this.dispatch({ kind: 'released', epoch: state.epoch });
+        this.dispatch({ kind: 'released', epoch: state.epoch, pending: this.#facts() });
         return;
       case 'connecting':
       case 'online':
@@ -284,27 +292,37 @@ export class ModelSession {
     const wire = this.#wire;
     if (this.#state.kind !== 'online' || wire === null) return;
     if (this.#state.doom !== null) {
-      for (const unit of this.pending) if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
+      for (const unit of this.pending) {
+        if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
+        if (endsDoom(unit)) break;
+      }
       this.#settle();
       // As the engine: what came behind the end of the doom goes on.
-      if (this.#state.doom === null) this.#flush();
+      if (!('doom' in this.#state) || (this.#state.doom as Doom | null) === null) this.#flush();
       return;
     }
     if (this.#holds > 0) return;
     for (const unit of this.pending) {
       if (unit.writtenTo === unit.end || this.#fates.has(unit)) continue;
+      // R6: the mark must have arrived before what may end the transaction leaves.
+      if (this.#marksAwaited > 0 && endingOf(unit) !== 'none') break;
       const isInside = this.#journal.open || this.pending.some((one) => onlyOpens(one));
       if (!isTransactionControl(unit) && isInside) this.#marks.unitSent(factsOf(unit));
       unit.sentSequence = ++this.#sequence;
       unit.writtenTo = unit.end;
       this.#noteSent(unit);
-      wire.toServer.push({ kind: 'unit', unit });
-      if (this.#traits.marksWork && this.#marks.wanted && this.#journal.status !== FAILED) {
+      const isMarked = this.#isMarked(unit);
+      wire.toServer.push({ kind: 'unit', unit, hasMarkInside: isMarked && !unit.simple });
+      if (isMarked && unit.simple) {
         wire.toServer.push({ kind: 'mark' });
-        this.#holds++;
-        return;
+        this.#marksAwaited++;
       }
     }
+  }
+
+  #isMarked(unit: ModelUnit): boolean {
+    if (!this.#traits.marksWork || !this.#marks.wanted || this.#marksAwaited > 0) return false;
+    return this.#journal.status !== FAILED && !isTransactionControl(unit);
   }
 
   #noteSent(unit: ModelUnit): void {
@@ -320,12 +338,12 @@ export class ModelSession {
 
   #message(message: Message): void {
     const unit = this.pending[0]!;
-    if (this.#hasDiverged) return;
     unit.toldAt = this.step;
     if (message.kind === 'C') {
       unit.completions++;
       if (message.tag === 'COMMIT') unit.committed = true;
     } else unit.error = message.code;
+    if (this.#hasDiverged) return;
     if (this.#toSkip !== null && this.#toSkip.length > 0) {
       const expected = this.#toSkip.shift()!;
       this.#hasDiverged = JSON.stringify(expected) !== JSON.stringify(message);
@@ -373,13 +391,14 @@ export class ModelSession {
     if (status !== IDLE) this.#flush();
   }
 
-  #markAnswered(transaction: ServerTransaction | null, failed: boolean): void {
+  #markAnswered({ isInside, transaction, failed }: Extract<ToClient, { kind: 'mark' }>): void {
+    if (!isInside) this.#marksAwaited--;
     if (!failed) this.#marks.answered(markOf(transaction));
     else if (this.#journal.status !== FAILED) {
       this.lose(0);
       return;
     }
-    this.#letGo();
+    this.#flush();
   }
 
   #settle(): void {
@@ -421,13 +440,8 @@ export class ModelSession {
         if (ending === 'rollback')
           this.#tell(unit, { kind: 'answer', messages: [{ kind: 'C', tag: 'ROLLBACK' }] });
         else this.#tell(unit, { kind: 'refuse' });
-        if (
-          ending === 'rollback' ||
-          ending === 'commit' ||
-          ending === 'commit-and-chain' ||
-          ending === 'prepare'
-        ) {
-          if ('doom' in this.#state && this.#state.doom !== null) this.dispatch({ kind: 'doom-ended' });
+        if (endsDoom(unit) && 'doom' in this.#state && this.#state.doom !== null) {
+          this.dispatch({ kind: 'doom-ended' });
         }
         return;
       case 'send':
@@ -463,15 +477,19 @@ export class ModelSession {
       open: this.#journal.open,
       unreplayable: this.#journal.open ? this.#journal.unreplayable : null,
       mark: this.#markState,
-      pending: this.pending.map((unit) => ({
-        sent: unit.writtenTo > unit.start,
-        ending: endingOf(unit),
-        opens: opensTransaction(unit),
-        repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
-        proof: proofOf(unit),
-        withdrawn: unit.withdrawn,
-      })),
+      pending: this.#facts(),
     });
+  }
+
+  #facts(): PendingUnit[] {
+    return this.pending.map((unit) => ({
+      sent: unit.writtenTo > unit.start,
+      ending: endingOf(unit),
+      opens: opensTransaction(unit),
+      repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
+      proof: proofOf(unit),
+      withdrawn: unit.withdrawn,
+    }));
   }
 
   #perform(effect: Effect): void {
@@ -543,7 +561,7 @@ export class ModelSession {
 
 function serve(wire: Wire, next: ToServer): void {
   if (next.kind === 'mark') {
-    wire.toClient.push({ kind: 'mark', ...wire.backend.mark() });
+    wire.toClient.push({ kind: 'mark', isInside: false, ...wire.backend.mark() });
     return;
   }
   if (next.kind === 'chain') {
@@ -552,7 +570,17 @@ function serve(wire: Wire, next: ToServer): void {
   }
   const { messages, status } = wire.backend.run(next.unit.commands, next.unit.simple);
   for (const message of messages) wire.toClient.push({ kind: 'message', message });
+  const failed = messages.some(({ kind }) => kind === 'E');
+  if (next.hasMarkInside && !failed)
+    wire.toClient.push({ kind: 'mark', isInside: true, ...wire.backend.mark() });
   wire.toClient.push({ kind: 'ready', status: STATUS[status] });
+}
+
+function endsDoom(unit: ModelUnit): boolean {
+  const ending = endingOf(unit);
+  return (
+    ending === 'rollback' || ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare'
+  );
 }
 
 /** The model's mark is the transaction itself. */

