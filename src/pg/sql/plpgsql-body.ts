@@ -27,6 +27,9 @@ const UNTAGGED = 'PLpgSQL_row.fields';
 const STATEMENT = 0;
 const EXPRESSION = 2;
 
+/** Of `=` it can't be told whether it assigns. */
+const EQUALITY = 'SELECT 1 = 1';
+
 /** Words before a parenthesis that call nothing. */
 const NO_CALLS = new Set(
   (
@@ -36,7 +39,9 @@ const NO_CALLS = new Set(
     'THEN TRIM UNION USING VALUES WHEN WHERE WHILE WITH WITHIN'
   ).split(' '),
 );
-const RUNS = /^(?:SELECT|INSERT|UPDATE|DELETE|MERGE|PERFORM|TABLE|VALUES)$/;
+const STATEMENT_WORDS = /^(?:SELECT|INSERT|UPDATE|DELETE|MERGE|PERFORM|TABLE|VALUES)$/;
+/** What the language itself is written with; everything else is part of an expression. */
+const STRUCTURE = new Set([':=', '=', '..']);
 
 /**
  * Takes a CREATE FUNCTION … LANGUAGE plpgsql apart. `undefined` if it does anything that does not show: EXECUTE, cursors
@@ -62,7 +67,9 @@ export function plpgsqlBody(definition: string, body: string): PlpgsqlBody | und
       return undefined;
     });
   }
-  return hiding.length === 0 && isComplete(body, queries, types) ? { statements, types } : undefined;
+  return hiding.length === 0 && isComplete(body, queries, types)
+    ? { statements: [...statements, EQUALITY], types }
+    : undefined;
 }
 
 function statementsOf(query: string, mode: unknown): readonly string[] {
@@ -82,30 +89,54 @@ function statementsOf(query: string, mode: unknown): readonly string[] {
 }
 
 /**
- * Guards against a tree that leaves something out: every call that the body's words show must have come up in what was
- * taken from it, and just as many statements.
+ * Guards against a tree that leaves something out (libpg-query does so with the defaults of some variables): every call
+ * that the body shows must have come up in what was taken from it, and just as many statements and operators.
  */
 function isComplete(body: string, queries: readonly string[], types: readonly string[]): boolean {
-  const there = countWords(body);
-  const taken = queries.map((query) => countWords(query));
-  const calls = new Set(
-    [...taken, ...types.map((type) => countWords(type))].flatMap((counted) => [...counted.calls]),
-  );
-  for (const call of there.calls) if (!calls.has(call)) return false;
-  return taken.reduce((sum, { runs }) => sum + runs, 0) === there.runs;
+  const there = contentsOf([body]);
+  const taken = contentsOf(queries);
+  const declared = contentsOf(types);
+  for (const call of there.calls) if (!taken.calls.has(call) && !declared.calls.has(call)) return false;
+  if (taken.statements !== there.statements) return false;
+  for (const symbol of new Set([...there.symbols.keys(), ...taken.symbols.keys()])) {
+    const left = count(there.symbols, symbol) - count(taken.symbols, symbol);
+    if (left < 0) return false;
+    if (!STRUCTURE.has(symbol) && left > count(declared.symbols, symbol)) return false;
+  }
+  return true;
 }
 
-function countWords(text: string): { readonly calls: ReadonlySet<string>; readonly runs: number } {
+interface Contents {
+  /** What stands before an opening parenthesis, in capitals. */
+  readonly calls: ReadonlySet<string>;
+  readonly statements: number;
+  /** How often each character of an operator occurs; `:=` and `..` count as one. */
+  readonly symbols: ReadonlyMap<string, number>;
+}
+
+function contentsOf(texts: readonly string[]): Contents {
   const calls = new Set<string>();
-  let runs = 0;
-  let last = '';
-  for (const { kind, start, end } of tokens(text)) {
-    if (kind === 'open' && last !== '') calls.add(last);
-    last = '';
-    if (kind !== 'word' && kind !== 'quoted-identifier') continue;
-    const word = upperCased(text.slice(start, end));
-    if (kind === 'word' && RUNS.test(word)) runs += 1;
-    if (!NO_CALLS.has(word)) last = word;
+  const symbols = new Map<string, number>();
+  let statements = 0;
+  for (const text of texts) {
+    let last = '';
+    let symbolEnd = 0;
+    for (const { kind, start, end } of tokens(text)) {
+      if (kind === 'open' && last !== '') calls.add(last);
+      last = '';
+      const piece = upperCased(text.slice(start, end));
+      if (kind === 'word' && STATEMENT_WORDS.test(piece)) statements += 1;
+      if ((kind === 'word' && !NO_CALLS.has(piece)) || kind === 'quoted-identifier') last = piece;
+      if (kind !== 'symbol' || symbolEnd > start) continue;
+      const pair = text.slice(start, start + 2);
+      const symbol = STRUCTURE.has(pair) ? pair : piece;
+      symbols.set(symbol, count(symbols, symbol) + 1);
+      symbolEnd = start + symbol.length;
+    }
   }
-  return { calls, runs };
+  return { calls, statements, symbols };
+}
+
+function count(symbols: ReadonlyMap<string, number>, symbol: string): number {
+  return symbols.get(symbol) ?? 0;
 }

@@ -8,7 +8,8 @@ create function hit() returns int immutable language plpgsql as $$ begin perform
 create function hit_really() returns void language sql as $$ insert into log default values $$;
 create function hit(anyelement) returns boolean immutable language plpgsql as $$ begin perform hit_really(); return true; end $$;
 create function touch() returns int immutable language plpgsql as $$ begin perform set_config('app.touched', 'yes', false); return 1; end $$;
-create function touch(anyelement) returns boolean immutable language plpgsql as $$ begin perform touch(); return true; end $$;
+create function touch(anyelement) returns boolean immutable language plpgsql as $$ begin perform set_config('app.touched', 'yes', false); return true; end $$;
+create function touch_now() returns int language plpgsql as $$ begin perform set_config('app.touched', 'yes', false); return 1; end $$;
 
 create table plain (id int primary key, name text, data jsonb, tags text[], price numeric, made timestamptz default now());
 insert into plain select i, 'n' || i, '{"a": 1}', '{x,y}', i, now() from generate_series(1, 20) i;

@@ -1,3 +1,5 @@
+import { CLEAN_BODIES, TOUCHING_BODIES } from './classifier-functions.ts';
+
 /** A statement, what the classifier must say of it, and from which server version on. */
 export interface Judged {
   readonly text: string;
@@ -131,25 +133,19 @@ const NO_READS = [
     'discard plans',
     'prepare p as select 1',
   ]),
-  ...judged('unproved', false, [
+  // The functions in them write: their bodies say so, and that they do nothing else.
+  ...judged('unproved', true, [
     'select hit()',
-    'select touch()',
-    'select public.touch()',
-    'select 1 where touch() = 1',
-    'select * from plain where id in (select touch())',
     'select * from hitting',
     'select * from above_hitting',
-    'select * from touching',
     'select * from operating',
     'select id <+> 1 from plain',
     'select id operator(public.<+>) 1 from plain',
     "select * from plain where not (name === 'x')",
     "select 'x'::hitting_domain",
-    "select cast('x' as touching_domain)",
     "select 'x'::deep_domain",
     "select '{x}'::hitting_domain[]",
     "select hitting_domain('x')",
-    "select public.touching_domain('x')",
     "select '(1,x)'::hitting_pair",
     'select * from json_populate_record(null::hitting_pair, \'{"a": 1, "b": "x"}\')',
     'select * from json_populate_record(null::domained, \'{"t": "x"}\')',
@@ -167,9 +163,21 @@ const NO_READS = [
     'select p.with_default from people p',
     'select public.people.full_name from people',
     'select * from secured_hit',
-    'select * from secured_touch',
     'select hit_sum(id) from plain',
     'select * from aggregating',
+    'insert into secured_hit values (1)',
+    "insert into domained values (1, 'x')",
+    'explain select hit()',
+  ]),
+  ...judged('unproved', false, [
+    'select touch()',
+    'select public.touch()',
+    'select 1 where touch() = 1',
+    'select * from plain where id in (select touch())',
+    'select * from touching',
+    "select cast('x' as touching_domain)",
+    "select public.touching_domain('x')",
+    'select * from secured_touch',
     "select query_to_xml('select touch()', true, true, '')",
     "select table_to_xml('touching', true, true, '')",
     "select * from ts_stat('select touch()::text::tsvector')",
@@ -192,8 +200,6 @@ const NO_READS = [
     'insert into generated (id) values (1)',
     'insert into parts values (1)',
     'insert into part1 values (1)',
-    'insert into secured_hit values (1)',
-    "insert into domained values (1, 'x')",
     'merge into triggered t using (select 1003 as id) s on t.id = s.id when not matched then insert (id) values (s.id)',
     "copy triggered (id) from '/dev/null'",
     'update pg_settings set setting = $$x$$ where name = $$app.touched$$',
@@ -202,7 +208,6 @@ const NO_READS = [
     'this is no sql',
     "select set_config('app.' || 'touched', 'x', false)",
     'select pg_switch_wal()',
-    'explain select hit()',
     'explain select * from touching',
     'select 1; select touch()',
   ]),
@@ -215,7 +220,7 @@ const NO_READS = [
       since: 18,
     },
   ),
-  ...judged('unproved', false, ["select json_value('\"x\"', '$' returning hitting_domain)"], { since: 17 }),
+  ...judged('unproved', true, ["select json_value('\"x\"', '$' returning hitting_domain)"], { since: 17 }),
 ];
 
 /** The same text means something else where another schema comes in. */
@@ -229,7 +234,7 @@ const PATHS = [
       searchPath: 'other, pg_catalog',
     },
   ),
-  ...judged('unproved', false, ['select 1 + 1'], { searchPath: '"other", public' }),
+  ...judged('unproved', true, ['select 1 + 1'], { searchPath: '"other", public' }),
   ...judged('proved', true, ['select * from other.plain', "select pg_catalog.lower('A')"], {
     searchPath: 'other, public',
   }),
@@ -238,4 +243,34 @@ const PATHS = [
   ...judged('unproved', false, ['select * from simple'], { searchPath: '"$user", public, other' }),
 ];
 
-export const STATEMENTS: readonly Judged[] = [...READS, ...NO_READS, ...PATHS];
+const FUNCTIONS = [
+  ...judged('proved', true, [
+    ...Object.keys(CLEAN_BODIES).map((name) => `select clean_${name}(1)`),
+    'select * from secured_sql',
+    'select atomic_clean(), returning_clean()',
+  ]),
+  ...judged('unproved', false, [
+    ...Object.keys(TOUCHING_BODIES).map((name) => `select touching_${name}(1)`),
+    'select sql_touching()',
+    'select atomic_touching()',
+    'select atomic_touching_view()',
+    'select default_touching()',
+    'select domain_argument($$x$$)',
+    'select own_path()',
+    'select mutual_a(1)',
+    'insert into touched_when values (1)',
+    'select sets_session()',
+    'select locks_session()',
+    'select makes_temporary()',
+  ]),
+  ...judged('unproved', true, [
+    'select recursive(3)',
+    'select sets_local()',
+    'select skips_locked()',
+    'insert into stamped (id) values (1)',
+    "update stamped set name = 'x'",
+    'delete from audited',
+  ]),
+];
+
+export const STATEMENTS: readonly Judged[] = [...READS, ...NO_READS, ...FUNCTIONS, ...PATHS];

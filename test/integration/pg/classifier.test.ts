@@ -6,6 +6,7 @@ import { databaseTraits } from '../../../src/pg/sql/database-traits.ts';
 import { loadParser } from '../../../src/pg/sql/parser.ts';
 import { PostgresNode } from '../../support/postgres-node.ts';
 import { TextSqlRunner } from '../../support/text-sql-runner.ts';
+import { FUNCTIONS_SCHEMA } from './classifier-functions.ts';
 import { SCHEMA, SINCE_18, SUPERUSER_SCHEMA } from './classifier-schema.ts';
 import type { Judged } from './classifier-statements.ts';
 import { STATEMENTS } from './classifier-statements.ts';
@@ -31,6 +32,7 @@ describe.each(['14', '15', '16', '17', '18'])('the classifier on PostgreSQL %s',
     await client.connect();
     await superuser.connect();
     await client.query(SCHEMA);
+    await client.query(FUNCTIONS_SCHEMA);
     if (version === '18') await client.query(SINCE_18);
     await superuser.query(SUPERUSER_SCHEMA);
     runner = new TextSqlRunner(client);
@@ -159,9 +161,22 @@ describe.each(['14', '15', '16', '17', '18'])('the classifier on PostgreSQL %s',
     expect(await outside('insert into plain (id) values (5)')).toBe(false);
     expect(await outside("copy plain to program 'cat'")).toBe(true);
     // There is a foreign server in the database.
-    expect(await outside('select hit()')).toBe(true);
-    cache.useTraits({ ...traits, reaching: [], reachesOutside: false });
+    expect(await outside('do $$ begin end $$')).toBe(true);
+    // Its body was looked into.
     expect(await outside('select hit()')).toBe(false);
+    cache.useTraits({ ...traits, reaching: [], reachesOutside: false });
+    expect(await outside('do $$ begin end $$')).toBe(false);
+    expect(await outside('select * from behind_foreign')).toBe(true);
+  });
+
+  it('sees what depends on the moment within functions', async () => {
+    const cache = cacheWith();
+    const verdicts = await cache.resolve(
+      ['select skips_locked()', 'select hit()', 'do $$ begin end $$', 'update stamped set name = null'],
+      session,
+      runner,
+    );
+    expect(verdicts.map(({ orderSensitive }) => orderSensitive)).toEqual([true, false, true, false]);
   });
 
   it('is not fooled by a search_path that puts operators before those of the server', async () => {
@@ -200,7 +215,7 @@ describe.each(['14', '15', '16', '17', '18'])('the classifier on PostgreSQL %s',
       reaching: ['files', 'file_fdw'],
       reachesOutside: true,
       hasRowSecurity: true,
-      customSettings: ['app.tenant', 'app.touched'],
+      customSettings: ['app.other', 'app.tenant', 'app.touched'],
       dynamicSetConfig: false,
     });
   });
