@@ -6,6 +6,7 @@ import { NOTHING_KNOWN, learn, type ClusterKnowledge } from './cluster-knowledge
 import { Failover, type FailoverPort, type Ticket } from './failover.ts';
 import type { ReachableHost } from './host-observation.ts';
 import type { Member, ServerIdentity } from './member.ts';
+import { Survey } from './survey.ts';
 import { Semaphore } from './semaphore.ts';
 
 export interface CoordinatorOptions {
@@ -15,6 +16,7 @@ export interface CoordinatorOptions {
   readonly drainConcurrency: number;
   readonly maxWaitingSessions: number;
   readonly maxProcessJournalBytes: number;
+  readonly dialTimeoutMillis: number;
 }
 
 /**
@@ -28,6 +30,7 @@ export class Coordinator {
   /** How many sessions report to each emitter. */
   readonly #emitters = new Map<FailoverEvents, number>();
   readonly #dials: Semaphore;
+  readonly #survey: Survey;
   #knowledge: ClusterKnowledge = NOTHING_KNOWN;
   #failover: Failover | null = null;
   #sequence = 0;
@@ -41,6 +44,11 @@ export class Coordinator {
     this.#provider = provider;
     this.#options = options;
     this.#dials = new Semaphore(options.drainConcurrency);
+    this.#survey = new Survey(
+      (signal) => this.discover(signal),
+      () => this.#anyConnected(),
+      options.dialTimeoutMillis,
+    );
   }
 
   get knowledge(): ClusterKnowledge {
@@ -96,7 +104,9 @@ export class Coordinator {
   /** A session works on this host now. */
   connected(host: ReachableHost): void {
     const before = this.#knowledge.primary;
+    const timeline = this.#knowledge.highestTimeline;
     this.#knowledge = learn(this.#knowledge, host);
+    if (this.#knowledge.highestTimeline !== timeline) this.#survey.begin(host.address);
     const after = this.#knowledge.primary;
     if (after !== null && before !== null && hostKey(before.address) !== hostKey(after.address)) {
       this.publish('hostChanged', {
@@ -164,6 +174,11 @@ export class Coordinator {
       journalBytes: this.#journalBytes,
       ...this.counters,
     };
+  }
+
+  #anyConnected(): Member | null {
+    for (const member of this.#members) if (member.isConnected && member.followsPrimary) return member;
+    return null;
   }
 
   #withOutcome(ticket: Ticket): Ticket {

@@ -72,6 +72,8 @@ export class Failover {
   #rotation = 0;
   #waiters: { readonly stage: Stage; readonly open: () => void }[] = [];
   #released = 0;
+  /** When some session last came a step further. */
+  #lastProgress = 0;
   #joined = 0;
   #lastReason = 'no host was asked yet';
   #lastHost: string | null = null;
@@ -110,7 +112,8 @@ export class Failover {
     const entry: Entry = { member, stage: STAGE.searching };
     this.#entries.add(entry);
     this.#joined++;
-    const order = this.#order.enter(member.journal);
+    const order = this.#watched(this.#order.enter(member.journal));
+    this.#lastProgress = performance.now();
     let left = false;
     return {
       failoverId: this.id,
@@ -122,10 +125,12 @@ export class Failover {
       },
       resolved: (signal) => {
         entry.stage = STAGE.replaying;
+        this.#lastProgress = performance.now();
         return this.#barrier(STAGE.replaying, signal);
       },
       replayed: async (signal) => {
         entry.stage = STAGE.ready;
+        this.#lastProgress = performance.now();
         order.leave();
         await this.#barrier(STAGE.ready, signal);
         await this.#drain();
@@ -137,6 +142,17 @@ export class Failover {
         this.#entries.delete(entry);
         this.#openBarriers();
         this.#endIfEmpty();
+      },
+    };
+  }
+
+  /** Replayed units count as progress. */
+  #watched(order: OrderedReplay): OrderedReplay {
+    return {
+      ...order,
+      advance: (count) => {
+        this.#lastProgress = performance.now();
+        order.advance(count);
       },
     };
   }
@@ -264,11 +280,19 @@ export class Failover {
     this.#openBarriers();
     if (this.#allReached(stage)) return Promise.resolve();
     const opened = new Promise<void>((resolve) => {
-      const timer = setTimeout(open, this.#port.barrierTimeoutMillis);
-      function open(): void {
+      const limit = this.#port.barrierTimeoutMillis;
+      let timer: NodeJS.Timeout | undefined;
+      const open = (): void => {
         clearTimeout(timer);
         resolve();
-      }
+      };
+      // As long as somebody gets on, those who are done wait; each has its own deadline for the whole.
+      const expire = (): void => {
+        const idle = performance.now() - this.#lastProgress;
+        if (idle >= limit) resolve();
+        else timer = setTimeout(expire, Math.ceil(limit - idle));
+      };
+      timer = setTimeout(expire, limit);
       this.#waiters.push({ stage, open });
     });
     return abortable(opened, signal);

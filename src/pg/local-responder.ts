@@ -150,9 +150,10 @@ export class LocalResponder {
   }
 }
 
-/** What the application ends its transaction with. A ROLLBACK is answered with success, the others with the reason. */
+/**
+ * What the application ends its transaction with. A ROLLBACK is answered with success, the others with the reason. Not
+ * with AND CHAIN: what comes behind it would run in autocommit.
+ */
 function endsDoom(ending: Ending): boolean {
-  return (
-    ending === 'rollback' || ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare'
-  );
+  return ending === 'rollback' || ending === 'commit' || ending === 'prepare';
 }

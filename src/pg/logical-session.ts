@@ -199,6 +199,10 @@ export class LogicalSession
     return this.scouts.observe(address, signal);
   }
 
+  look(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
+    return this.scouts.glance(address, signal);
+  }
+
   judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
     const { database } = this.context;
     const { judged } = this.memory;

@@ -42,6 +42,17 @@ export class Scouts {
     }
   }
 
+  /** Looks at a host once, and keeps nothing. Never rejects. */
+  async glance(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
+    try {
+      const { connection, probe } = await this.open(address, signal);
+      connection.terminate();
+      return observationOf(address, probe);
+    } catch (error) {
+      return failureOf(address, error);
+    }
+  }
+
   /** A connection to this very incarnation: the one that was kept, or a new one. */
   async take(host: ReachableHost, signal: AbortSignal): Promise<ProbedConnection> {
     const key = hostKey(host.address);

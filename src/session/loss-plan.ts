@@ -284,12 +284,7 @@ function gone(situation: LossSituation, doom: Doom, ending: number | null): Loss
 }
 
 function endsAlone(unit: PendingUnit): boolean {
-  return (
-    unit.ending === 'commit' ||
-    unit.ending === 'commit-and-chain' ||
-    unit.ending === 'prepare' ||
-    unit.ending === 'rollback'
-  );
+  return unit.ending === 'commit' || unit.ending === 'prepare' || unit.ending === 'rollback';
 }
 
 /** Plans the pending units behind those that are decided. */

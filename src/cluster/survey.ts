@@ -1,0 +1,65 @@
+import { hostKey } from '../topology/host-address.ts';
+import type { HostAddress } from '../topology/host-address.ts';
+import type { TopologyView } from '../topology/topology-provider.ts';
+import type { Member } from './member.ts';
+
+/** Pauses before the looks at those that have not answered yet: a deposed primary comes back as a standby some time. */
+const PAUSES_MILLIS = [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+
+/**
+ * Looks once at every other host when a timeline is first seen. What a standby says of itself before it is promoted may
+ * later be the proof that a COMMIT in doubt was carried over to it (R6): during the failover it is too late to ask.
+ *
+ * In the background, one host after the other, over short connections; it keeps no process alive.
+ */
+export class Survey {
+  readonly #discover: (signal: AbortSignal) => Promise<TopologyView>;
+  readonly #pickMember: () => Member | null;
+  readonly #observeMillis: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    discover: (signal: AbortSignal) => Promise<TopologyView>,
+    pickMember: () => Member | null,
+    observeMillis: number,
+  ) {
+    this.#discover = discover;
+    this.#pickMember = pickMember;
+    this.#observeMillis = observeMillis;
+  }
+
+  /** A new timeline is in force; `primary` need not be asked. */
+  begin(primary: HostAddress): void {
+    clearTimeout(this.#timer);
+    this.#schedule(new Set([hostKey(primary)]), 0);
+  }
+
+  #schedule(done: ReadonlySet<string>, attempt: number): void {
+    const pause = PAUSES_MILLIS[attempt];
+    if (pause === undefined) return;
+    this.#timer = setTimeout(() => {
+      void this.#look(done, attempt);
+    }, pause);
+    this.#timer.unref();
+  }
+
+  async #look(done: ReadonlySet<string>, attempt: number): Promise<void> {
+    const timer = this.#timer;
+    const member = this.#pickMember();
+    if (member === null) return;
+    const known = new Set(done);
+    try {
+      const { hosts } = await this.#discover(AbortSignal.timeout(this.#observeMillis));
+      for (const address of hosts) {
+        const key = hostKey(address);
+        if (known.has(key)) continue;
+        const seen = await member.look(address, AbortSignal.timeout(this.#observeMillis));
+        if (seen.kind === 'reachable') known.add(key);
+      }
+      if (hosts.every((address) => known.has(hostKey(address)))) return;
+    } catch {
+      // Asked again below.
+    }
+    if (this.#timer === timer) this.#schedule(known, attempt + 1);
+  }
+}
