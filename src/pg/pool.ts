@@ -15,10 +15,10 @@ export class Pool extends pg.Pool {
     super(config);
     const context = makeContext(resolveConnection(config));
     Object.defineProperty(this, 'failover', { value: context?.events ?? null, enumerable: false });
-    if (context === null) return;
-    Object.defineProperty(this.options, POOL_CONTEXT, { value: context, enumerable: false });
     // The application's own class, if it gave one, is built on ours or does without failover.
     if ((config as { Client?: unknown } | undefined)?.Client === undefined) Object.assign(this, { Client });
+    if (context === null) return;
+    Object.defineProperty(this.options, POOL_CONTEXT, { value: context, enumerable: false });
     this.on('release', (_error, client) => {
       // A13: the next borrower must not find himself inside a transaction that is gone. The pool looks at this field.
       if (isDoomed(client)) Object.assign(client, { _queryable: false });
