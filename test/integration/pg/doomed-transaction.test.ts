@@ -3,14 +3,15 @@ import type { FailoverOptions } from '../../../src/options.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** One statement more than this journal takes: the transaction can't be replayed, which is the shortest way to doom. */
 const NOT_REPLAYABLE: FailoverOptions = { maxJournalStatements: 1 };
 
-describe('the transaction could not be brought to the new server', () => {
+describe('the transaction could not be brought to a new connection', () => {
   let lab: FailoverLab;
   beforeAll(async () => {
-    lab = await FailoverLab.start();
+    lab = await FailoverLab.start({ standbys: 0 });
   });
   beforeEach(async () => {
     await lab.ready();
@@ -23,7 +24,7 @@ describe('the transaction could not be brought to the new server', () => {
     const client = await lab.connect({ failover: NOT_REPLAYABLE });
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('lost')`);
-    await lab.replacePrimary();
+    lab.proxy.cut();
     return client;
   }
 
@@ -139,8 +140,9 @@ describe('the transaction could not be brought to the new server', () => {
   it('stays doomed over another failover', async () => {
     const client = await beginDoomed();
     await settle(client.query('SELECT 1'));
-    await lab.cluster.rejoin(lab.cluster.nodes.find((node) => node !== lab.primary)!);
-    await lab.replacePrimary();
+    const { accepted } = lab.proxy;
+    lab.proxy.cut();
+    await waitFor(() => lab.proxy.accepted > accepted);
     expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({
       code: /^(25P02|40001)$/,
     });
@@ -154,7 +156,7 @@ describe('the transaction could not be brought to the new server', () => {
     const client = await pool.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('lost')`);
-    await lab.replacePrimary();
+    lab.proxy.cut();
     expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({ code: '40001' });
     client.release();
     await pool.query(`INSERT INTO note VALUES ('later')`);
@@ -167,7 +169,7 @@ describe('the transaction could not be brought to the new server', () => {
     const client = await pool.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('lost')`);
-    await lab.replacePrimary();
+    lab.proxy.cut();
     await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`));
     await client.query('ROLLBACK');
     client.release();

@@ -8,7 +8,7 @@ import { rejectionOf } from '../../support/settle.ts';
 describe('a transaction passes a limit of the journal', () => {
   let lab: FailoverLab;
   beforeAll(async () => {
-    lab = await FailoverLab.start();
+    lab = await FailoverLab.start({ standbys: 0 });
   });
   beforeEach(async () => {
     await lab.ready();
@@ -35,7 +35,7 @@ describe('a transaction passes a limit of the journal', () => {
   it.each(LIMITS)('is told which: %s %j', async (name, options, texts) => {
     const client = await begin(options);
     for (const text of texts) await client.query('INSERT INTO note VALUES ($1)', [text]);
-    await lab.replacePrimary();
+    lab.proxy.cut();
     const error = await rejectionOf(client.query('SELECT 1'));
     expect(error).toMatchObject({
       code: '40001',
@@ -60,7 +60,7 @@ describe('a transaction passes a limit of the journal', () => {
       if (options.maxJournalBytes === 0) return;
       await client.query('BEGIN');
       await client.query(`INSERT INTO note VALUES ('next')`);
-      await lab.replacePrimary();
+      lab.proxy.cut();
       await client.query('COMMIT');
       expect(await lab.notes()).toEqual([...texts, 'next'].sort());
     },
@@ -70,7 +70,7 @@ describe('a transaction passes a limit of the journal', () => {
     // BEGIN counts as well.
     const client = await begin({ maxJournalStatements: 4 });
     for (const text of ['a', 'b', 'c']) await client.query('INSERT INTO note VALUES ($1)', [text]);
-    await lab.replacePrimary();
+    lab.proxy.cut();
     await client.query('COMMIT');
     expect(await lab.notes()).toEqual(['a', 'b', 'c']);
     expect(client.limits).toEqual([]);

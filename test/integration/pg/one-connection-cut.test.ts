@@ -50,6 +50,13 @@ describe('one connection is cut and its server is fine', () => {
   ])('reconnects an idle session after %s', async (_name, cut) => {
     const client = await lab.connect();
     await client.query(`SET application_name TO 'kept'`);
+    // The driver reads the state back as soon as nobody needs the session; lost before that it would be refused.
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE application_name = 'kept' AND state = 'idle' AND query LIKE '%pg_settings%'`,
+      );
+      return rowCount === 1;
+    });
     cut();
     const { rows } = await client.query(`SELECT current_setting('application_name') AS name`);
     expect(rows).toEqual([{ name: 'kept' }]);
