@@ -123,6 +123,12 @@ export class ResolverLab {
     }
   }
 
+  /** Power off, power on: the same data directory goes on by itself. */
+  async crash(node: PostgresNode): Promise<void> {
+    await node.kill();
+    await node.start();
+  }
+
   async statusOf(xid: string, node: PostgresNode): Promise<string | null> {
     const client = await this.dial(node);
     const { rows } = await client.query<{ status: string | null }>(

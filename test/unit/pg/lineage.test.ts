@@ -171,6 +171,8 @@ describe('what was seen of the timelines', () => {
       const ahead: [string, SeenServer] = ['d', standby('d', 25n)];
       expect(shared(ahead, ['c', standby('c', 5n)], ['c', promoted('c', 3, 20n)])).toBeNull();
       expect(shared(ahead, ['c', standby('c', 5n)], ['c', promoted('c', 3, 30n)])).toBe(9n);
+      const later: [string, SeenServer][] = [ahead, ['c', promoted('c', 3, 20n)]];
+      expect(shared(ahead, ['c', standby('c', 5n)], ['c', promoted('c', 3, 20n)], ...later)).toBeNull();
       const follower: [string, SeenServer] = ['d', standby('d', 25n, { logTimelines: [2] })];
       expect(shared(follower, ['c', standby('c', 5n)], ['c', promoted('c', 3, 20n)])).toBe(9n);
     });
