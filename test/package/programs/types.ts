@@ -1,0 +1,31 @@
+/** Compiled, never run: what a typed application writes must be right with each way to resolve modules. */
+import { OutcomeUnknownError, staticHosts, type FailoverSucceeded, type TopologyProvider } from 'holdfast';
+import pg, { Client, DatabaseError, Pool, type PoolConfig, type QueryResult } from 'holdfast/pg';
+import stock from 'pg';
+
+const provider: TopologyProvider = staticHosts(['db1', { host: 'db2', port: 5433 }]);
+const config: PoolConfig = { max: 4, failover: { provider, timeoutMillis: 10_000 } };
+const pool = new Pool(config);
+export const asStock: stock.Pool = pool;
+export const client: stock.Client = new Client({
+  connectionString: 'postgres://db1,db2/app',
+  failover: false,
+});
+export const other: Pool = new pg.Pool();
+
+pool.failover?.on('failoverSucceeded', (event: FailoverSucceeded) => event.durationMillis.toFixed());
+// @ts-expect-error there is no such event
+pool.failover?.on('failoverSucceded', () => undefined);
+// @ts-expect-error there is no such option
+export const wrong: PoolConfig = { failover: { timeoutMilis: 1 } };
+
+export async function answer(): Promise<string> {
+  try {
+    const result: QueryResult<{ one: string }> = await pool.query<{ one: string }>('SELECT 1 AS one');
+    return result.rows[0]!.one;
+  } catch (error) {
+    if (error instanceof OutcomeUnknownError) return error.outcome;
+    if (error instanceof DatabaseError) return error.code ?? '';
+    throw error;
+  }
+}
