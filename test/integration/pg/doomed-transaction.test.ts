@@ -20,11 +20,18 @@ describe('the transaction could not be brought to a new connection', () => {
     await lab.stop();
   });
 
+  /** Until the driver has noticed: a statement that was sent before would be in doubt. */
+  async function cutAndWait(): Promise<void> {
+    const { accepted } = lab.proxy;
+    lab.proxy.cut();
+    await waitFor(() => lab.proxy.accepted > accepted);
+  }
+
   async function beginDoomed(): Promise<WatchedClient> {
     const client = await lab.connect({ failover: NOT_REPLAYABLE });
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('lost')`);
-    lab.proxy.cut();
+    await cutAndWait();
     return client;
   }
 
@@ -140,9 +147,7 @@ describe('the transaction could not be brought to a new connection', () => {
   it('stays doomed over another failover', async () => {
     const client = await beginDoomed();
     await settle(client.query('SELECT 1'));
-    const { accepted } = lab.proxy;
-    lab.proxy.cut();
-    await waitFor(() => lab.proxy.accepted > accepted);
+    await cutAndWait();
     expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({
       code: /^(25P02|40001)$/,
     });
@@ -156,7 +161,7 @@ describe('the transaction could not be brought to a new connection', () => {
     const client = await pool.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('lost')`);
-    lab.proxy.cut();
+    await cutAndWait();
     expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({ code: '40001' });
     client.release();
     await pool.query(`INSERT INTO note VALUES ('later')`);
