@@ -30,6 +30,7 @@ interface Branded {
 export abstract class HoldfastError extends Error {
   /** SQLSTATE, so that ORMs and retry loops classify it as they would a server's error. */
   abstract readonly code: string;
+  /** Names the class of the error; stable, to be matched on. */
   abstract readonly kind: HoldfastErrorKind;
   /** What became of the statement or transaction that got this error. */
   abstract readonly outcome: Outcome;
@@ -57,6 +58,7 @@ function brand(errorClass: { prototype: object; name: string }, kind: HoldfastEr
 /** No eligible server was found within `failover.timeoutMillis`. Nothing of the failing statement took effect. */
 export class FailoverFailedError extends HoldfastError {
   readonly code = '08006';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'failover-failed';
   readonly outcome: Outcome = 'not-executed';
 }
@@ -65,6 +67,7 @@ brand(FailoverFailedError, 'failover-failed');
 /** The open transaction was lost and holds something that can't be replayed (R7). It is rolled back: run it again. */
 export class TransactionNotReplayableError extends HoldfastError {
   readonly code = '40001';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'transaction-not-replayable';
   readonly outcome: Outcome = 'rolled-back';
 }
@@ -73,6 +76,7 @@ brand(TransactionNotReplayableError, 'transaction-not-replayable');
 /** The replay gave other results than the application was given (R5). It is rolled back: run it again. */
 export class ReplayDivergedError extends HoldfastError {
   readonly code = '40001';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'replay-diverged';
   readonly outcome: Outcome = 'rolled-back';
 }
@@ -84,6 +88,7 @@ brand(ReplayDivergedError, 'replay-diverged');
  */
 export class OutcomeUnknownError extends HoldfastError {
   readonly code = '08007';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'outcome-unknown';
   readonly outcome: Outcome = 'unknown';
 }
@@ -92,6 +97,7 @@ brand(OutcomeUnknownError, 'outcome-unknown');
 /** The work is committed, but its result was lost on the way (R3). Do not run it again. */
 export class ResultLostError extends HoldfastError {
   readonly code = '08007';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'result-lost';
   readonly outcome: Outcome = 'committed';
 }
@@ -100,6 +106,7 @@ brand(ResultLostError, 'result-lost');
 /** The session held something that could not be restored on the new server (R8), or was closed while recovering. */
 export class SessionClosedError extends HoldfastError {
   readonly code = '08003';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'session-closed';
   readonly outcome: Outcome = 'not-executed';
 }
@@ -108,6 +115,7 @@ brand(SessionClosedError, 'session-closed');
 /** Bad input, found at construction time. The message quotes what was given and says what to do. */
 export class ConfigurationError extends HoldfastError {
   readonly code = 'F0000';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'configuration';
   readonly outcome: Outcome = 'not-executed';
 }
@@ -116,6 +124,7 @@ brand(ConfigurationError, 'configuration');
 /** A defect of the driver. The session is given up rather than trusted. */
 export class InternalError extends HoldfastError {
   readonly code = 'XX000';
+  /** Names this class; stable, to be matched on. */
   readonly kind = 'internal';
   readonly outcome: Outcome = 'unknown';
 }

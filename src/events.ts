@@ -13,7 +13,9 @@ export interface FailoverEventMap {
   failoverFailed: (event: FailoverFailed) => void;
   /** Sessions now go to another host than before. */
   hostChanged: (event: HostChanged) => void;
+  /** The journal of an open transaction is sent to the new server (R4). */
   replayStarted: (event: ReplayStarted) => void;
+  /** Every result was as before; the transaction goes on. */
   replaySucceeded: (event: ReplaySucceeded) => void;
   /** The replay was interrupted and starts again from the beginning (R10), or was given up. */
   replayFailed: (event: ReplayFailed) => void;
@@ -33,7 +35,9 @@ export interface FailoverEventMap {
   providerFailed: (event: ProviderFailed) => void;
 }
 
+/** A failover begins. */
 export interface FailoverStarted {
+  /** Number of the failover in this process and cluster; the events of one failover share it. */
   readonly id: number;
   /** The host whose connection was lost, as `host:port`. */
   readonly host: string;
@@ -41,89 +45,141 @@ export interface FailoverStarted {
   readonly cause: string | null;
 }
 
+/** A failover is over, and all went well. */
 export interface FailoverSucceeded {
+  /** As in `FailoverStarted`. */
   readonly id: number;
+  /** From the loss to the moment when the last session went on. */
   readonly durationMillis: number;
+  /** The new primary, as `host:port`. */
   readonly host: string;
   /** Sessions that took part. */
   readonly sessions: number;
 }
 
+/** A failover is over, and a session was given up. */
 export interface FailoverFailed {
+  /** As in `FailoverStarted`. */
   readonly id: number;
+  /** From the loss to the moment when the last session left. */
   readonly durationMillis: number;
+  /** What the last look at the hosts showed, host by host. */
   readonly reason: string;
 }
 
+/** Another primary than before. */
 export interface HostChanged {
+  /** The old one, as `host:port`. */
   readonly from: string | null;
+  /** The new one, as `host:port`. */
   readonly to: string;
   /** Timeline of the new primary, where the server tells it. */
   readonly timeline: number | null;
 }
 
+/** A replay begins. */
 export interface ReplayStarted {
+  /** That of the failover it belongs to; 0 outside of one. */
   readonly id: number;
+  /** Number of the session in this process. */
   readonly session: number;
   /** Units of the journal: messages up to a Sync, or one simple query. */
   readonly statements: number;
 }
 
+/** A replay is over, and all results were the same. */
 export interface ReplaySucceeded extends ReplayStarted {
+  /** Of this replay alone. */
   readonly durationMillis: number;
 }
 
+/** A replay is over, and did not bring the transaction back. */
 export interface ReplayFailed extends ReplayStarted {
+  /** Of this replay alone. */
   readonly durationMillis: number;
+  /** Why, in words; never a value of the application's. */
   readonly reason: string;
 }
 
+/** What became of a COMMIT in flight. */
 export interface CommitResolved {
+  /** Number of the session in this process. */
   readonly session: number;
+  /** `unknown` reaches the application as `OutcomeUnknownError`. */
   readonly outcome: 'committed' | 'not-committed' | 'unknown';
+  /** What proved it, or what was missing: a word such as `switched-before-mark`. */
   readonly reason: string;
+  /** How long it took to find out. */
   readonly durationMillis: number;
 }
 
+/** A session has joined a failover. */
 export interface Waiting {
+  /** Number of the session in this process. */
   readonly session: number;
+  /** The host that was lost, as `host:port`. */
   readonly host: string;
 }
 
+/** A limit was hit. */
 export interface LimitReached {
+  /** Number of the session in this process; null if it is not about one session. */
   readonly session: number | null;
+  /** Name of the option that sets it. */
   readonly limit: string;
+  /** Its value. */
   readonly value: number;
+  /** What it means, in words. */
   readonly consequence: string;
 }
 
+/** Notifications may have been missed. */
 export interface NotificationGap {
+  /** Number of the session in this process. */
   readonly session: number;
+  /** Channels on which the session listens. */
   readonly channels: readonly string[];
 }
 
+/** What the driver can't do on a host. */
 export interface FeatureUnavailable {
+  /** As `host:port`. */
   readonly host: string;
+  /** A word for it. */
   readonly feature: string;
+  /** Why, in words. */
   readonly reason: string;
 }
 
+/** A topology provider gave no good answer. */
 export interface ProviderFailed {
+  /** Why, in words. */
   readonly reason: string;
 }
 
 /** Counters since the start of the process, and what is going on now. */
 export interface FailoverSnapshot {
+  /** The primary that sessions use, as `host:port`; null before the first connection. */
   readonly primary: string | null;
+  /** The highest timeline seen; null if no server tells it. */
   readonly timeline: number | null;
+  /** Sessions of the process on this cluster. */
   readonly sessions: number;
+  /** Those that take part in a failover now. */
   readonly waitingSessions: number;
+  /** Failovers begun. */
   readonly failovers: number;
+  /** Those in which a session was given up. */
   readonly failoversFailed: number;
+  /** Replays begun, repetitions included. */
   readonly replays: number;
+  /** Those that gave other results (R5). */
   readonly replaysDiverged: number;
+  /** COMMITs in flight whose outcome was found out (R6). */
   readonly commitsResolved: number;
+  /** Those whose outcome could not be. */
   readonly commitsUnknown: number;
+  /** Bytes that the journals of all sessions hold now. */
   readonly journalBytes: number;
 }
 

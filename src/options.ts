@@ -8,6 +8,7 @@ import type { TopologyProvider } from './topology/topology-provider.ts';
 
 /** What happens to a statement or an open transaction whose connection was ended on purpose (R14). */
 export const ON_TERMINATED = ['error', 'replay'] as const;
+/** See `FailoverOptions.onTerminated`. */
 export type OnTerminated = (typeof ON_TERMINATED)[number];
 
 /**

@@ -17,4 +17,5 @@ export const TARGET_SESSION_ATTRS = [
   'prefer-standby',
 ] as const;
 
+/** One of libpq's words for what kind of host a session wants: see `target_session_attrs` in the reference of options. */
 export type TargetSessionAttrs = (typeof TARGET_SESSION_ATTRS)[number];
