@@ -1,0 +1,59 @@
+/**
+ * A process of its own for tests of when a process may end: does what its arguments say with a client or pool, and
+ * then only waits for nothing being left to do. Prints 'done' when its work is done.
+ */
+import stock from 'pg';
+import holdfast from '../../src/pg.ts';
+
+const [driver = '', scenario = '', config = '{}'] = process.argv.slice(2);
+const pg: typeof stock = driver === 'pg' ? stock : holdfast;
+const settings = JSON.parse(config) as stock.PoolConfig;
+
+async function run(): Promise<void> {
+  switch (scenario) {
+    case 'end': {
+      const client = new pg.Client(settings);
+      await client.connect();
+      await client.query('SELECT 1');
+      await client.end();
+      return;
+    }
+    case 'unref': {
+      const client = new pg.Client(settings);
+      await client.connect();
+      await client.query('SELECT 1');
+      (client as unknown as { unref(): void }).unref();
+      return;
+    }
+    case 'unref and ref': {
+      const client = new pg.Client(settings) as stock.Client & { ref(): void; unref(): void };
+      await client.connect();
+      client.unref();
+      client.ref();
+      return;
+    }
+    case 'open': {
+      await new pg.Client(settings).connect();
+      return;
+    }
+    case 'pool': {
+      await new pg.Pool(settings).query('SELECT 1');
+      return;
+    }
+    case 'pool ended': {
+      const pool = new pg.Pool(settings);
+      await Promise.all([pool.query('SELECT 1'), pool.query('SELECT 2')]);
+      await pool.end();
+      return;
+    }
+    case 'refused': {
+      await new pg.Client(settings).connect().catch(() => undefined);
+      return;
+    }
+    default:
+      throw new Error(`no scenario ${scenario}`);
+  }
+}
+
+await run();
+console.log('done');
