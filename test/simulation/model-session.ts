@@ -304,6 +304,8 @@ export class ModelSession {
     if (this.#holds > 0) return;
     for (const unit of this.pending) {
       if (unit.writtenTo === unit.end || this.#fates.has(unit)) continue;
+      // R11: nothing leaves behind a unit whose first part is still being compared.
+      if (this.#toSkip !== null && this.#toSkip.length > 0 && unit !== this.pending[0]) break;
       // R6: the mark must have arrived before what may end the transaction leaves.
       if (this.#marksAwaited > 0 && endingOf(unit) !== 'none') break;
       const isInside = this.#journal.open || this.pending.some((one) => onlyOpens(one));
@@ -375,8 +377,10 @@ export class ModelSession {
       if (!isTransactionControl(unit)) this.#marks.unitSent(factsOf(unit));
     }
     this.#tell(unit, { kind: 'answer', messages: given });
-    if (this.pending.length > 0) this.#settle();
-    else if (status !== IDLE && this.#journal.awaitsChainedBegin) {
+    if (this.pending.length > 0) {
+      this.#settle();
+      this.#flush();
+    } else if (status !== IDLE && this.#journal.awaitsChainedBegin) {
       this.#holds++;
       this.#wire?.toServer.push({ kind: 'chain' });
     }

@@ -45,7 +45,7 @@ class Script {
 
   #write(bytes: Buffer): void {
     this.writes.push(
-      [...bytes.toString('latin1').matchAll(/Q\0..(.[^\0]*)\0/gs)].map(([, text]) => text).join(' + '),
+      [...bytes.toString('latin1').matchAll(/Q\0\0[^]{2}([^\0]*)\0/g)].map(([, text]) => text).join(' + '),
     );
     setImmediate(() => {
       for (const responder of this.#responders.splice(0)) {

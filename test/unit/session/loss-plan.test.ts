@@ -426,7 +426,8 @@ describe('the application gives up while the session recovers (R15)', () => {
   });
 });
 
-const kinds = Object.values(EVERY_KIND);
+// Outside of a transaction ROLLBACK AND CHAIN is an error, which no plan can know.
+const kinds = Object.values(EVERY_KIND).filter((kind) => kind !== rollbackAndChain);
 
 /** Units are sent in order, and only the first one without ReadyForQuery can have been answered in part. */
 const situations: fc.Arbitrary<LossSituation> = fc

@@ -93,6 +93,9 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
     if (fate === 'again' && unrepeatable && !rolledBack && i !== notCommitted)
       return `unit ${i} may take effect twice`;
     believed = opensOrKeeps(unit, believed);
+    // What the server itself refused has opened nothing, with any driver.
+    if (fate === 'finish-failed' && (unit.ending === 'none' || unit.ending === 'commit-and-chain'))
+      believed = false;
     if (fate === 'refuse' && SOLE_ENDINGS.has(unit.ending)) doomed = false;
     if (runs) {
       if (unit.opens && unit.sent && unit.repeatable) rolledBack = !committedLater(pending, i);
