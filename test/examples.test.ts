@@ -1,0 +1,141 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { afterEach, describe, expect, it } from 'vitest';
+import { PostgresCluster, type PostgresClusterOptions } from './support/postgres-cluster.ts';
+import { waitFor } from './support/wait-for.ts';
+
+const ROOT = new URL('../', import.meta.url);
+const MAX_LINES = 60;
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function startCluster(options: PostgresClusterOptions): Promise<PostgresCluster> {
+  const cluster = await PostgresCluster.start(options);
+  closers.push(async () => {
+    await cluster.stop();
+  });
+  return cluster;
+}
+
+/** An example as it runs in a process of its own. */
+class Run {
+  stdout = '';
+  stderr = '';
+  readonly #child: ChildProcess;
+  readonly ended: Promise<number | null>;
+
+  constructor(example: string, environment: Readonly<Record<string, string>>) {
+    const path = fileURLToPath(new URL(`examples/${example}`, ROOT));
+    const child = spawn(process.execPath, ['--import', 'tsx', path], {
+      cwd: fileURLToPath(ROOT),
+      env: { PATH: process.env['PATH'], ...environment },
+    });
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.ended = new Promise((resolve, reject) => {
+      child.on('error', reject).on('close', resolve);
+    });
+    this.#child = child;
+    closers.push(async () => {
+      child.kill('SIGKILL');
+      await this.ended;
+    });
+  }
+
+  stop(): void {
+    this.#child.kill('SIGTERM');
+  }
+}
+
+async function killAndFailOver(cluster: PostgresCluster): Promise<void> {
+  await cluster.primary.kill();
+  await cluster.failover();
+}
+
+describe('the examples', () => {
+  it('are all tried here, and short', () => {
+    const examples = readdirSync(new URL('examples/', ROOT)).filter((name) => name.endsWith('.ts'));
+    expect(examples.sort()).toEqual(['custom-topology.ts', 'observe-failovers.ts', 'pg-drop-in.ts']);
+    for (const name of examples) {
+      const text = readFileSync(new URL(`examples/${name}`, ROOT), 'utf8');
+      expect(text.split('\n').length, name).toBeLessThan(MAX_LINES);
+    }
+  });
+
+  it('the one of the README is in the README', () => {
+    const example = readFileSync(new URL('examples/pg-drop-in.ts', ROOT), 'utf8');
+    expect(readFileSync(new URL('README.md', ROOT), 'utf8')).toContain(example);
+  });
+
+  it('pg-drop-in.ts moves all the money though the primary is killed', async () => {
+    const cluster = await startCluster({ standbys: 2, synchronous: true });
+    const run = new Run('pg-drop-in.ts', { DATABASE_URL: cluster.connectionString() });
+    await waitFor(
+      async () => {
+        const { rows } = await cluster.primary.query<{ there: boolean }>(
+          `SELECT to_regclass('account') IS NOT NULL AS there`,
+        );
+        if (!rows[0]!.there) return false;
+        const moved = await cluster.primary.query<{ balance: number }>(
+          'SELECT balance FROM account WHERE id = 2',
+        );
+        return (moved.rows[0]?.balance ?? 0) >= 5;
+      },
+      { timeoutMillis: 30_000, message: 'the first transfers' },
+    );
+    await killAndFailOver(cluster);
+    expect(await run.ended, run.stderr).toBe(0);
+    expect(run.stdout).toBe('[ { id: 1, balance: 0 }, { id: 2, balance: 100 } ]\n');
+  });
+
+  it('observe-failovers.ts tells of a failover', async () => {
+    const cluster = await startCluster({ standbys: 1 });
+    const run = new Run('observe-failovers.ts', { DATABASE_URL: cluster.connectionString() });
+    await waitFor(
+      async () => {
+        const { rowCount } = await cluster.primary.query(
+          `SELECT FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(0.05)'`,
+        );
+        return rowCount === 1;
+      },
+      { timeoutMillis: 30_000, message: 'its first query' },
+    );
+    await killAndFailOver(cluster);
+    await waitFor(() => Promise.resolve(run.stdout.includes(`sessions go on at`)), {
+      timeoutMillis: 30_000,
+      message: `the news in ${run.stdout}${run.stderr}`,
+    });
+    run.stop();
+    expect(await run.ended, run.stderr).toBe(0);
+    expect(run.stdout).toMatch(
+      /^failover 1: \S+ is lost \(.+\)\nfailover 1: 1 sessions go on at \S+ after \d+ ms\n/,
+    );
+    expect(run.stdout).toContain('failovers: 1');
+  });
+
+  it('custom-topology.ts asks the registry', async () => {
+    const cluster = await startCluster({ standbys: 1 });
+    const registry = createServer((_request, response) => {
+      response.end(JSON.stringify({ hosts: cluster.hosts(), primary: cluster.hosts()[0] }));
+    });
+    await new Promise<void>((resolve) => registry.listen(0, '127.0.0.1', resolve));
+    closers.push(async () => {
+      await new Promise((resolve) => registry.close(resolve));
+    });
+    const url = new URL(cluster.connectionString({ hosts: [cluster.primary] }));
+    const run = new Run('custom-topology.ts', {
+      REGISTRY_URL: `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`,
+      PGUSER: url.username,
+      PGPASSWORD: url.password,
+      PGDATABASE: url.pathname.slice(1),
+    });
+    expect(await run.ended, run.stderr).toBe(0);
+    expect(run.stdout).toBe(`connected to port ${cluster.primary.port}, as the registry says\n`);
+  });
+});
