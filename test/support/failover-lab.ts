@@ -5,6 +5,7 @@ import type { PostgresClusterOptions } from './postgres-cluster.ts';
 import { PostgresCluster } from './postgres-cluster.ts';
 import type { PostgresNode } from './postgres-node.ts';
 import { TcpProxy } from './tcp-proxy.ts';
+import { waitFor } from './wait-for.ts';
 import { WatchedEvents } from './watched-events.ts';
 
 /** The application's client, and what it was told beside the results. */
@@ -103,6 +104,13 @@ export class FailoverLab {
     await this.shipAll();
     await this.primary.kill();
     await this.cluster.failover();
+  }
+
+  /** Kills the primary, and waits until every client has noticed: what it sends from now on never was on the old wire. */
+  async killPrimary(): Promise<void> {
+    await this.shipAll();
+    await this.primary.kill();
+    await waitFor(() => this.proxy.connections.length === 0, { message: 'the clients to notice' });
   }
 
   /** Waits until the standbys have all WAL up to now, that of open transactions too. */

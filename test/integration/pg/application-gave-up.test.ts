@@ -28,14 +28,13 @@ describe('the application gives up on a statement during a failover', () => {
   });
 
   async function killPrimary(): Promise<void> {
-    await lab.shipAll();
     for (const proxy of lab.standbyProxies) {
       proxy.onFrontendMessage = (type, body) => {
         if (type === 'Q' || type === 'P') sent.push(body.toString());
         return undefined;
       };
     }
-    await lab.primary.kill();
+    await lab.killPrimary();
   }
 
   async function waitUntilWaiting(

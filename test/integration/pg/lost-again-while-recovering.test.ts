@@ -132,8 +132,7 @@ describe('the new primary is lost as well', () => {
 
   it('goes on if it is lost when the pending statement has just been sent to it', async () => {
     const client = await begin();
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const pending = client.query(`INSERT INTO note VALUES ('c')`);
     const sent = onMessageOfAny(
       lab.standbyProxies,

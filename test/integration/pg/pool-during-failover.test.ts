@@ -93,8 +93,7 @@ describe('a pool is in use when the primary is lost', () => {
   it('opens new clients during the failover, which wait for the new primary', async () => {
     const pool = lab.pool({ max: 10 });
     await pool.query('SELECT 1');
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const pending = Array.from({ length: 10 }, (_, i) =>
       pool.query('INSERT INTO note VALUES ($1)', [`n${i}`]),
     );
@@ -110,8 +109,7 @@ describe('a pool is in use when the primary is lost', () => {
     const client = await pool.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('a')`);
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const { error } = await settle(pool.query(`INSERT INTO note VALUES ('too late')`));
     expect(error?.message).toBe('timeout exceeded when trying to connect');
     await lab.cluster.failover();

@@ -31,8 +31,7 @@ describe('the primary is lost around a transaction', () => {
 
   it('goes on when BEGIN was given while no server was there', async () => {
     const client = await lab.connect();
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const work = (async () => {
       await client.query('BEGIN');
       await client.query(`INSERT INTO note VALUES ('a')`);
@@ -114,8 +113,7 @@ describe('the primary is lost around a transaction', () => {
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('a')`);
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const pending = client.query(`INSERT INTO note VALUES ('b')`);
     await waitFor(() => client.failover!.snapshot().waitingSessions === 1);
     await lab.cluster.failover();

@@ -82,8 +82,7 @@ describe('another session has changed the rows before they are read again', () =
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query('INSERT INTO stock VALUES (3, 30)');
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     await lab.proxyOf(lab.cluster.standbys[0]!).refuse();
     await lab.cluster.failover();
     // The driver can't come before this other session.
@@ -139,8 +138,7 @@ describe('another session has changed the rows before they are read again', () =
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query('SELECT * FROM stock WHERE id = 1');
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     await lab.proxyOf(lab.cluster.standbys[0]!).refuse();
     await lab.cluster.failover();
     await lab.primary.query('ALTER TABLE stock RENAME COLUMN amount TO quantity');

@@ -82,9 +82,9 @@ describe('a session is ended on purpose and its server goes on', () => {
     [
       'idle_in_transaction_session_timeout (25P03)',
       async (client) => {
-        await client.query(`SET idle_in_transaction_session_timeout TO '50ms'`);
         await client.query('BEGIN');
         await client.query(`INSERT INTO note VALUES ('a')`);
+        await client.query(`SET LOCAL idle_in_transaction_session_timeout TO '50ms'`);
         await waitFor(() => client.seen.ends > 0);
         return [];
       },
@@ -92,18 +92,17 @@ describe('a session is ended on purpose and its server goes on', () => {
     [
       'transaction_timeout (25P04) during a statement',
       async (client) => {
-        await client.query(`SET transaction_timeout TO '50ms'`);
         await client.query('BEGIN');
         await client.query(`INSERT INTO note VALUES ('a')`);
-        return [client.query('SELECT pg_sleep(60)')];
+        return [client.query(`SET LOCAL transaction_timeout TO '50ms'; SELECT pg_sleep(60)`)];
       },
     ],
     [
       'transaction_timeout (25P04) between two statements',
       async (client) => {
-        await client.query(`SET transaction_timeout TO '50ms'`);
         await client.query('BEGIN');
         await client.query(`INSERT INTO note VALUES ('a')`);
+        await client.query(`SET LOCAL transaction_timeout TO '50ms'`);
         await waitFor(() => client.seen.ends > 0);
         return [];
       },
@@ -206,8 +205,8 @@ describe('a session is ended on purpose and its server goes on', () => {
     it('replays after idle_in_transaction_session_timeout', async () => {
       const client = await connect();
       await client.query('BEGIN');
-      await client.query(`SET LOCAL idle_in_transaction_session_timeout TO '50ms'`);
       await client.query(`INSERT INTO note VALUES ('a')`);
+      await client.query(`SET LOCAL idle_in_transaction_session_timeout TO '200ms'`);
       const { processID } = client as unknown as { processID: number };
       await waitFor(async () => {
         const { rowCount } = await lab.primary.query('SELECT FROM pg_stat_activity WHERE pid = $1', [

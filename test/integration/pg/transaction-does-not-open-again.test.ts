@@ -39,8 +39,7 @@ describe('the transaction can not be opened on the new server', () => {
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('a')`);
-    await lab.shipAll();
-    await lab.primary.kill();
+    await lab.killPrimary();
     const next = lab.proxyOf(lab.cluster.standbys[0]!);
     // The replayed BEGIN never arrives: what follows it would run outside any transaction.
     const swallowed = onMessage(next, { from: 'client', type: 'Q', text: 'BEGIN' }, () => 'cut-before');
