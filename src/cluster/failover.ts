@@ -70,7 +70,7 @@ export class Failover {
   #search: Promise<ReachableHost> | null = null;
   #found: ReachableHost | null = null;
   #rotation = 0;
-  #waiters: { readonly stage: Stage; readonly open: () => void }[] = [];
+  readonly #waiters = new Set<{ readonly stage: Stage; readonly open: () => void }>();
   #released = 0;
   /** When some session last came a step further. */
   #lastProgress = 0;
@@ -279,13 +279,9 @@ export class Failover {
   #barrier(stage: Stage, signal: AbortSignal): Promise<void> {
     this.#openBarriers();
     if (this.#allReached(stage)) return Promise.resolve();
+    const limit = this.#port.barrierTimeoutMillis;
+    let timer: NodeJS.Timeout | undefined;
     const opened = new Promise<void>((resolve) => {
-      const limit = this.#port.barrierTimeoutMillis;
-      let timer: NodeJS.Timeout | undefined;
-      const open = (): void => {
-        clearTimeout(timer);
-        resolve();
-      };
       // As long as somebody gets on, those who are done wait; each has its own deadline for the whole.
       const expire = (): void => {
         const idle = performance.now() - this.#lastProgress;
@@ -293,9 +289,11 @@ export class Failover {
         else timer = setTimeout(expire, Math.ceil(limit - idle));
       };
       timer = setTimeout(expire, limit);
-      this.#waiters.push({ stage, open });
+      this.#waiters.add({ stage, open: resolve });
     });
-    return abortable(opened, signal);
+    return abortable(opened, signal).finally(() => {
+      clearTimeout(timer);
+    });
   }
 
   #allReached(stage: Stage): boolean {
@@ -304,11 +302,10 @@ export class Failover {
   }
 
   #openBarriers(): void {
-    const waiting = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiting) {
-      if (this.#allReached(waiter.stage)) waiter.open();
-      else this.#waiters.push(waiter);
+    for (const waiter of this.#waiters) {
+      if (!this.#allReached(waiter.stage)) continue;
+      this.#waiters.delete(waiter);
+      waiter.open();
     }
   }
 

@@ -128,6 +128,8 @@ export class Conversation implements Responder {
     // Still pending if it is cut now: it runs again behind the replay, and only its end is handed on.
     if (unit.hasMarkInside && !this.#listener.markReady(status)) return false;
     this.#pending.shift();
+    // The new answer is over, and not all that was given has come again.
+    if (this.#resume !== null && !this.#resume.done) this.#hasDiverged = true;
     if (this.#hasDiverged) {
       this.#hasDiverged = false;
       this.#resume = null;

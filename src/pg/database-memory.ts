@@ -6,12 +6,8 @@ import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
 import type { SessionEffect } from './sql/session-effect.ts';
 import type { StatementVerdict } from './sql/statement-verdict.ts';
-import {
-  NOTHING_PROVED,
-  type JudgedSession,
-  type Judgement,
-  type StatementJudge,
-} from './statement-judge.ts';
+import type { JudgedSession, StatementJudge } from './statement-judge.ts';
+import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 import type { StatementText } from './statement-text.ts';
 
 /** How long what was learned of the catalogue is believed; somebody else may change it meanwhile. */

@@ -81,13 +81,19 @@ export function statementMessages(sql: string, parameters: readonly (string | nu
 /** Names of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
 const MARK_PORTAL = 'holdfast_mark';
 
-/** Runs a statement that was prepared as `statement`; with `text` it is prepared first. Without Sync. */
-export function preparedMessages(statement: string, text: string | null): Buffer {
-  const run = [
-    serialize.bind({ portal: MARK_PORTAL, statement }),
-    serialize.execute({ portal: MARK_PORTAL }),
-    serialize.close({ type: 'P', name: MARK_PORTAL }),
-  ];
+/**
+ * Runs a statement that was prepared as `statement`; with `text` it is prepared first. Without Sync.
+ *
+ * @param isUnnamed on the unnamed portal, which must be free: binding it destroys a suspended one of the application's
+ */
+export function preparedMessages(statement: string, text: string | null, isUnnamed: boolean): Buffer {
+  const run = isUnnamed
+    ? [serialize.bind({ statement }), serialize.execute({})]
+    : [
+        serialize.bind({ portal: MARK_PORTAL, statement }),
+        serialize.execute({ portal: MARK_PORTAL }),
+        serialize.close({ type: 'P', name: MARK_PORTAL }),
+      ];
   return Buffer.concat(text === null ? run : [serialize.parse({ name: statement, text }), ...run]);
 }
 

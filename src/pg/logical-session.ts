@@ -40,7 +40,7 @@ import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
-import { endingOf, onlyOpens, opensTransaction, proofOf } from './unit-facts.ts';
+import { endingOf, isTransactionControl, onlyOpens, opensTransaction, proofOf } from './unit-facts.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 /** The application should wait for 'drain' when more than this waits unsent. */
@@ -85,6 +85,7 @@ export class LogicalSession
   /** Mark of the transaction that was open when the connection was lost. */
   #markInDoubt: CommitMark | null = null;
   #markStateAtLoss: MarkState = 'unknown';
+  #wasUncovered = true;
   #isReferenced = true;
   #keepAlive: { readonly enable: boolean; readonly initialDelayMillis: number } | null = null;
   #needsDrain = false;
@@ -272,6 +273,7 @@ export class LogicalSession
     if (state.kind === 'online') {
       this.#markInDoubt = this.marks.transaction.mark;
       this.#markStateAtLoss = this.marks.transaction.state;
+      this.#wasUncovered = this.marks.transaction.isUncovered;
       this.#recovery.lost(loss);
     }
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.makePlan() });
@@ -289,10 +291,24 @@ export class LogicalSession
     const refusal = this.#recovery.refusal ?? this.memory.knownRefusal;
     return planLoss({
       open: journal.open,
+      failed: journal.status === FAILED,
       unreplayable: journal.open ? (journal.unreplayable ?? refusal) : null,
-      mark: this.#markStateAtLoss,
+      mark: this.#markState(),
       pending: this.pendingFacts(),
     });
+  }
+
+  /**
+   * What was known of the xid when the connection was lost; statements that had not been judged then may be by now, on
+   * the new connection.
+   */
+  #markState(): MarkState {
+    if (this.#markStateAtLoss === 'known') return 'known';
+    const { pending } = this.conversation;
+    const ran = [...this.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
+    const judged = ran.filter((unit) => !isTransactionControl(unit)).map((unit) => this.judge(unit));
+    if (judged.every(({ provedRead }) => provedRead)) return 'only-read';
+    return this.#wasUncovered || judged.some(({ staysInside }) => !staysInside) ? 'unknown' : 'no-xid';
   }
 
   /** The pending units as the loss plan sees them. */
@@ -359,7 +375,11 @@ export class LogicalSession
       if (unit.writtenTo === unit.end || this.#responder.owns(unit)) continue;
       const begins = unit.writtenTo === unit.start;
       // R6: the mark must have arrived before what may end the transaction leaves.
-      if (begins && this.marks.isAwaited && endingOf(unit) !== 'none') break;
+      if (begins && this.marks.mayDelay && endingOf(unit) !== 'none') {
+        if (from >= 0) connection.write(this.#arena.view(from, to));
+        from = -1;
+        if (!this.marks.allowsEnding(connection)) break;
+      }
       if (begins) {
         const chains = unit.texts[0]?.isCommitAndChain === true;
         if (from >= 0 && (chains || this.names.needsParse(unit))) {
@@ -609,6 +629,7 @@ export class LogicalSession
   }
 
   #settleLater(unit: PgUnit): void {
+    if (!this.#responder.isNeeded) return;
     if (this.conversation.pending[0] === unit && this.#responder.owns(unit)) this.#settleSoon();
   }
 

@@ -34,11 +34,12 @@ export class MarkKeeper {
   /** Statements are prepared under a new name wherever an old one may be gone: a failing Bind would break a transaction. */
   #generation = 0;
   #isPrepared = false;
-  /** The messages that run it, once it is prepared: the same each time. */
-  #prepared: Buffer = Buffer.alloc(0);
+  /** The messages that run it inside a unit, once it is prepared: the same each time. */
+  #inside: Buffer = Buffer.alloc(0);
   /** To be asked for when the unit in flight is answered: COPY allows no hidden messages before. */
   #isDue = false;
   #awaited = 0;
+  #insideRequest = 0;
   #isBroken = false;
 
   constructor(host: MarkHost, conversation: Conversation) {
@@ -75,13 +76,13 @@ export class MarkKeeper {
 
   /** A unit is about to be written: counts it in if it runs inside a transaction. */
   sending(unit: PgUnit): void {
-    if (isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
+    if (this.transaction.isKnown || isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
     this.transaction.unitSent(this.#host.judge(unit));
   }
 
-  /** True while the answer to a mark that was sent behind a unit has not come. */
-  get isAwaited(): boolean {
-    return this.#awaited > 0;
+  /** True if what may end the transaction may have to wait: see `allowsEnding`. */
+  get mayDelay(): boolean {
+    return this.#awaited > 0 || this.transaction.wanted;
   }
 
   /**
@@ -99,19 +100,23 @@ export class MarkKeeper {
     if (unit.isPlain && unit.executes === 1) {
       this.#isBroken = false;
       unit.hasMarkInside = true;
-      return { where: 'inside', messages: this.#messages() };
+      this.#awaited++;
+      this.#insideRequest = this.transaction.request();
+      return { where: 'inside', messages: this.#messages(true) };
     }
-    return { where: 'behind', messages: Buffer.concat([this.#messages(), SYNC_MESSAGE]) };
+    return { where: 'behind', messages: Buffer.concat([this.#messages(false), SYNC_MESSAGE]) };
   }
 
   /** A message of the mark inside a unit. */
   message(type: number, bytes: Buffer, start: number): void {
-    if (type === BackendType.DataRow) this.transaction.answered(this.#markOf(readRow(bytes, start + 5)));
-    else if (type === BackendType.ErrorResponse) this.#isBroken = true;
+    if (type === BackendType.DataRow) {
+      this.transaction.answered(this.#markOf(readRow(bytes, start + 5)), this.#insideRequest);
+    } else if (type === BackendType.ErrorResponse) this.#isBroken = true;
   }
 
   /** The unit with the mark inside is answered. False if our statement has broken its transaction: then it is cut. */
   unitReady(status: number): boolean {
+    this.#awaited--;
     if (!this.#isBroken) return true;
     this.#isBroken = false;
     this.statementMayBeGone();
@@ -123,10 +128,11 @@ export class MarkKeeper {
   /** The mark is being written behind a unit: takes its answer. */
   expect(connection: ServerConnection): void {
     this.#awaited++;
+    const request = this.transaction.request();
     connection.expect(
       new HiddenAnswer((error, row, status) => {
         this.#awaited--;
-        if (error === null) this.transaction.answered(this.#markOf(row));
+        if (error === null) this.transaction.answered(this.#markOf(row), request);
         else if (status === FAILED && this.#conversation.journal.status !== FAILED) {
           this.#host.cut(); // A late cancel has hit our statement, say.
           return;
@@ -136,12 +142,28 @@ export class MarkKeeper {
     );
   }
 
+  /**
+   * What may end the transaction is to be written (R6). False: it has to wait until the mark is in, which is asked for
+   * if nothing was sent yet that does.
+   */
+  allowsEnding(connection: ServerConnection): boolean {
+    if (!this.#works || this.#conversation.journal.status === FAILED) return this.#awaited === 0;
+    if (this.#awaited > 0) return false;
+    // While its own units are still on their way, asking now would be in front of some of them.
+    if (!this.transaction.wanted || !this.#conversation.journal.open) return true;
+    this.#isDue = false;
+    const messages = Buffer.concat([this.#messages(false), SYNC_MESSAGE]);
+    this.expect(connection);
+    connection.write(messages);
+    return false;
+  }
+
   /** A unit was answered; behind a COPY the mark is asked for now, in front of whatever comes next. */
   afterUnit(connection: ServerConnection): void {
     if (!this.#isDue) return;
     this.#isDue = false;
     if (!this.transaction.wanted || this.#conversation.journal.status === FAILED) return;
-    const messages = Buffer.concat([this.#messages(), SYNC_MESSAGE]);
+    const messages = Buffer.concat([this.#messages(false), SYNC_MESSAGE]);
     this.expect(connection);
     connection.write(messages);
   }
@@ -152,7 +174,7 @@ export class MarkKeeper {
       if (!isTransactionControl(unit)) this.transaction.unitSent(this.#host.judge(unit));
     if (!this.#works || !this.transaction.wanted || status === FAILED) return;
     const [row] = await connection.run(MARK_SQL);
-    this.transaction.answered(this.#markOf(row ?? null));
+    this.transaction.answered(this.#markOf(row ?? null), this.transaction.request());
   }
 
   #isInTransaction(unit: PgUnit): boolean {
@@ -160,14 +182,15 @@ export class MarkKeeper {
     return this.#conversation.pending.some((one) => one !== unit && onlyOpens(one));
   }
 
-  #messages(): Buffer {
+  /** `isUnnamed`: the unnamed portal is free, since the unit that the mark rides in is done with it. */
+  #messages(isUnnamed: boolean): Buffer {
     const name = `holdfast_mark_${this.#generation}`;
     if (!this.#isPrepared) {
       this.#isPrepared = true;
-      this.#prepared = preparedMessages(name, null);
-      return preparedMessages(name, MARK_SQL);
+      this.#inside = preparedMessages(name, null, true);
+      return preparedMessages(name, MARK_SQL, isUnnamed);
     }
-    return this.#prepared;
+    return isUnnamed ? this.#inside : preparedMessages(name, null, false);
   }
 
   /** Null if no xid was assigned; else how to make the mark, which is needed only if the connection is lost. */

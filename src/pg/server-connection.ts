@@ -295,14 +295,26 @@ function readLength(bytes: Buffer, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
 }
 
+/** The server has ended the connection with these words. No SqlError: that means that the connection is good. */
+export class ConnectionEndedError extends Error {
+  /** SQLSTATE. */
+  readonly code: string;
+  readonly severity = 'FATAL';
+
+  constructor(message: string, code: string) {
+    super(message);
+    this.name = 'ConnectionEndedError';
+    this.code = code;
+  }
+}
+
 /** The loss as an error: the server's own words if it said any. */
 export function lossError(loss: ConnectionLoss | null): Error {
   const fatal = loss?.fatal;
   if (fatal !== undefined && fatal !== null) {
-    return new SqlError(
+    return new ConnectionEndedError(
       fatal.get('M') ?? 'connection ended by the server',
       fatal.get('C') ?? '08006',
-      'FATAL',
     );
   }
   return loss?.socketError ?? new Error('Connection terminated unexpectedly');

@@ -10,12 +10,8 @@ import { pinReason, type SessionPin, type SessionSnapshot } from './session-snap
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
-import {
-  NOTHING_PROVED,
-  type JudgedSession,
-  type Judgement,
-  type StatementJudge,
-} from './statement-judge.ts';
+import type { JudgedSession, StatementJudge } from './statement-judge.ts';
+import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
 export type RestoreTarget =
@@ -46,6 +42,7 @@ export class SessionMemory {
   readonly #unjudgedInside = new Set<StatementText>();
   #searchPath: string | null = null;
   #standardStrings = true;
+  #judged: JudgedSession = { searchPath: null, standardStrings: true, temporaryObjects: false };
   /** What no check shows, for the life of the connection. */
   #pins: readonly SessionPin[] = [];
   /** Something ran whose effect on the state no check can find. */
@@ -58,15 +55,24 @@ export class SessionMemory {
     this.#customNames = customNames;
   }
 
-  /** What judgements of this session's statements depend on. */
+  /** What judgements of this session's statements depend on. The same object until something changes. */
   get judged(): JudgedSession {
     const { snapshot, kind } = this.#state;
-    return {
-      searchPath: this.#searchPath,
-      standardStrings: this.#standardStrings,
-      temporaryObjects:
-        kind !== 'clean' || (snapshot?.pins.some((pin) => pin.kind === 'temporary-object') ?? false),
-    };
+    const temporaryObjects =
+      kind !== 'clean' || (snapshot !== null && snapshot.pins.some((pin) => pin.kind === 'temporary-object'));
+    const last = this.#judged;
+    if (
+      last.searchPath !== this.#searchPath ||
+      last.standardStrings !== this.#standardStrings ||
+      last.temporaryObjects !== temporaryObjects
+    ) {
+      this.#judged = {
+        searchPath: this.#searchPath,
+        standardStrings: this.#standardStrings,
+        temporaryObjects,
+      };
+    }
+    return this.#judged;
   }
 
   /** Channels that the session listens on, as far as known. */

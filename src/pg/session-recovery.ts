@@ -65,6 +65,8 @@ export class SessionRecovery {
   #startedAt = 0;
   #attempts = 0;
   #dormant = false;
+  /** Ends the look at the hosts that an idle session takes part in. */
+  #endReport: (() => void) | null = null;
   /** A statement was in flight or a transaction open when the connection was lost. */
   #wasBusy = false;
   /** The plan holds a verdict or a doom: it must not be made anew. */
@@ -161,25 +163,22 @@ export class SessionRecovery {
     const { coordinator, options } = session.context;
     const lost = this.#lost;
     if (lost === null || !coordinator.hasOthersOn(session, lost.identity)) return;
+    const abort = new AbortController();
     let ticket: Ticket;
     try {
       ticket = coordinator.join(session, lost.identity, this.#loss?.fatal?.get('C') ?? causeCode(this.#loss));
     } catch {
       return; // The waiting room is full: there are others enough who look.
     }
-    ticket.primary(AbortSignal.timeout(options.dialTimeoutMillis)).then(
-      () => {
-        this.#reported(ticket);
-      },
-      () => {
-        this.#reported(ticket);
-      },
-    );
-  }
-
-  #reported(ticket: Ticket): void {
-    ticket.leave('ready');
-    if (this.#dormant) this.#session.scouts.close();
+    const end = (): void => {
+      abort.abort(new Error('nobody needs to know any more'));
+      ticket.leave('ready');
+      if (this.#endReport === end) this.#endReport = null;
+      if (this.#dormant) session.scouts.close();
+    };
+    this.#endReport = end;
+    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(options.dialTimeoutMillis)]);
+    ticket.primary(signal).then(end, end);
   }
 
   /** The application has something to send: a session that was not needed is needed now. */
@@ -329,7 +328,7 @@ export class SessionRecovery {
       const markWorks = await memory.markWorks(connection, host.address, probe);
       await this.#fence(connection, host, signal);
       await this.#restore(connection);
-      const texts = session.conversation.pending.flatMap((unit) => unit.texts);
+      const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
       if (texts.length > 0) await database.learn(texts, connection, session.memory.judged);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks };
@@ -552,6 +551,7 @@ export class SessionRecovery {
   /** The session is closed. */
   closed(): void {
     this.#abort?.abort(new SessionClosedError('the session was closed'));
+    this.#endReport?.();
     this.#end('failed');
     this.#dormant = false;
   }

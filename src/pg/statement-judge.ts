@@ -1,4 +1,4 @@
-import type { SessionPin } from './session-snapshot.ts';
+import type { Judgement } from './judgement.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
 
@@ -12,24 +12,6 @@ export interface JudgedSession {
   readonly temporaryObjects: boolean;
 }
 
-/** What is known of one SQL text (which may hold several statements), on the safe side. */
-export interface Judgement {
-  /** Proved by parser and catalogue to only read: it may run twice, and it assigns no xid (R2). */
-  readonly provedRead: boolean;
-  /** Proved to act on nothing outside of this database (A7). */
-  readonly staysInside: boolean;
-  /** Proved to leave the session's state alone (A8). */
-  readonly sessionSafe: boolean;
-  /** What it may do to the session's state is undone if its transaction is rolled back (SET is, locks are not). */
-  readonly undoneByRollback: boolean;
-  /** No check can find out what it did to the session's state: code with settings whose names nobody knows. */
-  readonly uncheckable: boolean;
-  /** What it did for certain and no check shows: LOAD, setseed. */
-  readonly pins: readonly SessionPin[];
-  /** Why it may touch session state, in words for the user and without any value. */
-  readonly unsafeReason: string;
-}
-
 /** Judges the application's statements. What nobody proved is a write that may have touched everything. */
 export interface StatementJudge {
   /** What is known now, at the cost of a look-up; null if it has to be learned first. */
@@ -39,13 +21,3 @@ export interface StatementJudge {
   /** A definition was changed: what was learned from the catalogue may be wrong now. */
   definitionsChanged(): void;
 }
-
-export const NOTHING_PROVED: Judgement = {
-  provedRead: false,
-  staysInside: false,
-  sessionSafe: false,
-  undoneByRollback: false,
-  uncheckable: false,
-  pins: [],
-  unsafeReason: 'a statement that nobody could read',
-};

@@ -1,6 +1,6 @@
 import { statementHeads } from './sql/leading-keywords.ts';
 import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
-import type { Judgement } from './statement-judge.ts';
+import type { Judgement } from './judgement.ts';
 
 /** What one statement does to the transaction; 'unknown' where nobody can say. */
 export type Command = TransactionCommand | 'unknown';

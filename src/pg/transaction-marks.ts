@@ -7,8 +7,9 @@ import type { CommitMark } from './commit-mark.ts';
  */
 export class TransactionMarks {
   #mark: CommitMark | (() => CommitMark | null) | null = null;
-  /** A unit ran that is not proved to read only, and no answer has covered it yet. */
-  #uncovered = false;
+  /** Units sent that are not proved to read only, and how many of them an answer has covered. */
+  #sent = 0;
+  #covered = 0;
   /** Some unit of the transaction was not proved to read only. */
   #mayHaveWritten = false;
   /** Some unit may have acted outside of this database, or without an xid (A7). */
@@ -20,35 +21,51 @@ export class TransactionMarks {
     return this.#mark;
   }
 
+  /** True once the mark is there: nothing more has to be noted. */
+  get isKnown(): boolean {
+    return this.#mark !== null;
+  }
+
   /** A unit of the transaction is written to the server. */
   unitSent(unit: { readonly provedRead: boolean; readonly staysInside: boolean }): void {
     if (unit.provedRead) return;
-    this.#uncovered = true;
+    this.#sent++;
     this.#mayHaveWritten = true;
     if (!unit.staysInside) this.#mayHaveActedOutside = true;
   }
 
-  /** The hidden statement behind a unit has answered; null: no xid was assigned up to there. */
-  answered(mark: (() => CommitMark | null) | null): void {
+  /** A mark is asked for now: the number to give to `answered`, so that it covers nothing that is sent later. */
+  request(): number {
+    return this.#sent;
+  }
+
+  /** The hidden statement has answered; null: no xid was assigned when it ran. */
+  answered(mark: (() => CommitMark | null) | null, request: number): void {
     this.#mark ??= mark;
-    this.#uncovered = false;
+    this.#covered = Math.max(this.#covered, request);
   }
 
   /** True if the xid is still to be asked for. */
   get wanted(): boolean {
-    return this.#mark === null && this.#uncovered;
+    return this.#mark === null && this.isUncovered;
+  }
+
+  /** Something was sent that may have assigned an xid, and no answer says whether it did. */
+  get isUncovered(): boolean {
+    return this.#covered < this.#sent;
   }
 
   get state(): MarkState {
     if (this.mark !== null) return 'known';
     if (!this.#mayHaveWritten) return 'only-read';
-    return this.#uncovered || this.#mayHaveActedOutside ? 'unknown' : 'no-xid';
+    return this.isUncovered || this.#mayHaveActedOutside ? 'unknown' : 'no-xid';
   }
 
   /** The transaction is over, or its server is lost: a replay is another transaction with a mark of its own. */
   reset(): void {
     this.#mark = null;
-    this.#uncovered = false;
+    this.#sent = 0;
+    this.#covered = 0;
     this.#mayHaveWritten = false;
     this.#mayHaveActedOutside = false;
   }

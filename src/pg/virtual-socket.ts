@@ -84,6 +84,8 @@ export class VirtualSocket extends Duplex {
     const done = rest.find((one) => typeof one === 'function') as (() => void) | undefined;
     if (done !== undefined) this.once('close', done);
     if (this.#closing) return this;
+    const [chunk] = rest;
+    if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.write(chunk);
     this.#closing = true;
     // As with a real socket, 'close' comes later and not from inside the call.
     process.nextTick(() => this.destroy());

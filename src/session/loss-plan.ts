@@ -61,6 +61,8 @@ export type MarkState =
 export interface LossSituation {
   /** A transaction of the application is open, as the last ReadyForQuery said. */
   readonly open: boolean;
+  /** It has failed: whatever ends it rolls it back. */
+  readonly failed: boolean;
   /** Why it can't be replayed (R7); null if it can. */
   readonly unreplayable: string | null;
   readonly mark: MarkState;
@@ -124,6 +126,9 @@ function planOpen(situation: LossSituation): LossPlan {
     // Pipelined work in front of a ROLLBACK had no effect, but its results are owed.
     return ending === 0 ? walk(situation, 'none', ['finish-rollback'], 'gone') : replay(situation, ending);
   }
+  if (situation.failed && ending === 0 && (unit.ending === 'commit' || unit.ending === 'prepare')) {
+    return walk(situation, 'none', ['finish-rollback'], 'gone'); // In a failed transaction it is a ROLLBACK.
+  }
   const before = pending.slice(0, ending).map((): Fate => 'unknown');
   if (unit.proof === 'failed') {
     // Nothing of it is committed. It must not run again: the COMMIT could succeed this time after the application was
@@ -137,7 +142,8 @@ function planOpen(situation: LossSituation): LossPlan {
   if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0 && unreplayable === null) {
     return walk(situation, 'none', ['finish'], 'gone');
   }
-  if (situation.mark === 'no-xid') return afterVerdict(situation, ending, 'not-committed');
+  if (situation.mark === 'no-xid' || situation.failed)
+    return afterVerdict(situation, ending, 'not-committed');
   if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
   const fates = pending.map((): Fate => 'unknown');
   return { situation, transaction: 'none', resolve: ending, fates, doom: null, behind: 'none' };
@@ -159,24 +165,33 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
           return walk(situation, 'none', [...before, 'finish'], 'gone');
         case 'commit-and-chain':
         case 'trailing-commit':
-          return walk(situation, modeBehind(situation, unit), [...before, 'lost'], 'gone');
+          return walkBehind(situation, unit, [...before, 'lost']);
         case 'none':
         case 'rollback':
         case 'commit-inside':
         case 'unclear':
           // What stands behind the COMMIT in the same string may or may not have run.
-          return walk(situation, modeBehind(situation, unit), [...before, 'unknown'], 'gone');
+          return walkBehind(situation, unit, [...before, 'unknown']);
         default:
           return unreachable(commit.ending);
       }
     }
     case 'unknown': {
       const before = situation.pending.slice(0, unit).map((): Fate => 'unknown');
-      return walk(situation, modeBehind(situation, unit), [...before, 'unknown'], 'gone');
+      return walkBehind(situation, unit, [...before, 'unknown']);
     }
     default:
       return unreachable(outcome);
   }
+}
+
+/**
+ * The server on which a COMMIT was found committed is lost as well, and the next one need not have it: the question is
+ * open again. That it was not committed stays true.
+ */
+export function resolveAgain(plan: LossPlan, unit: number): LossPlan {
+  const fates = plan.situation.pending.map((): Fate => 'unknown');
+  return { ...plan, transaction: 'none', resolve: unit, fates, doom: null, behind: 'none' };
 }
 
 /** The replay gave other results, or can't be made: the transaction is gone and the session doomed (R5, R7). */
@@ -244,13 +259,14 @@ export type Mode =
   /** The application believes one open, but no server has it: nothing may run in autocommit. */
   | 'orphaned';
 
-/** What the application believes behind a unit that ends a transaction and did not get its answer. */
-function modeBehind(situation: LossSituation, unit: number): Mode {
+/** Plans what stands behind a unit that ended a transaction and gets an error instead of its answer. */
+function walkBehind(situation: LossSituation, unit: number, decided: readonly Fate[]): LossPlan {
   const { ending, opens } = situation.pending[unit]!;
-  if (!opens || ending === 'trailing-commit') return 'none';
-  // An error given to a lone COMMIT AND CHAIN ends it (A13), but what was pipelined behind it meant the chained one.
-  if (ending === 'commit-and-chain' && unit === situation.pending.length - 1) return 'none';
-  return 'orphaned';
+  if (!opens || ending === 'trailing-commit') return walk(situation, 'none', decided, 'gone');
+  const plan = walk(situation, 'orphaned', decided, 'gone');
+  // An error given to a lone COMMIT AND CHAIN ends it (A13); but what comes before it is told meant the chained one.
+  const isLast = unit === situation.pending.length - 1;
+  return ending === 'commit-and-chain' && isLast ? { ...plan, doom: null } : plan;
 }
 
 /**
@@ -263,6 +279,9 @@ function replay(situation: LossSituation, ending: number | null): LossPlan {
   const inside = pending.slice(0, (ending ?? pending.length - 1) + 1);
   if (inside.some((unit) => unit.withdrawn)) return gone(situation, { kind: 'withdrawn' }, ending); // R15
   if (ending === null) return walk(situation, 'inside', [], 'replay');
+  // Not committed may also mean that the COMMIT failed; then it opened nothing, and what is behind ran by itself.
+  const mayHaveRunAlone = pending.slice(ending + 1).some((unit) => unit.sent && !unit.repeatable);
+  if (pending[ending]!.opens && mayHaveRunAlone) return afterVerdict(situation, ending, 'unknown');
   const fates = inside.map((unit): Fate => (unit.sent ? 'again' : 'send'));
   return walk(situation, pending[ending]!.opens ? 'inside' : 'none', fates, 'replay');
 }

@@ -66,7 +66,7 @@ export class ResumeFilter {
     const given = this.#given;
     if (this.#item === given.kinds.length) {
       if (isError) {
-        this.#left = 0;
+        this.#left = 0; // What was given is void with it: the filter is done.
         return 'pass';
       }
       return this.#left === 0 ? 'pass' : 'diverged';

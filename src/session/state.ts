@@ -1,6 +1,7 @@
 import {
   afterGivingUp,
   extendPlan,
+  resolveAgain,
   type PendingUnit,
   afterVerdict,
   afterWithdrawal,
@@ -37,7 +38,14 @@ export type SessionState =
   /** The journal is being replayed (phase 2). */
   | { readonly kind: 'replaying'; readonly epoch: Epoch; readonly plan: LossPlan }
   /** Ready; waits until the other sessions of the failover have replayed as well (between phases 2 and 3). */
-  | { readonly kind: 'waiting'; readonly epoch: Epoch; readonly plan: LossPlan; readonly doom: Doom | null }
+  | {
+      readonly kind: 'waiting';
+      readonly epoch: Epoch;
+      readonly plan: LossPlan;
+      readonly doom: Doom | null;
+      /** The pending unit that this server, and only this one, was found to have committed. */
+      readonly committed: number | null;
+    }
   /** Terminal. */
   | { readonly kind: 'closed' };
 
@@ -100,7 +108,12 @@ export function transition(state: SessionState, event: SessionEvent): Transition
     case 'resolved':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'resolving') return illegal(state, event);
-      return proceed(afterVerdict(state.plan.situation, state.unit, event.outcome), state.epoch, null);
+      return proceed(
+        afterVerdict(state.plan.situation, state.unit, event.outcome),
+        state.epoch,
+        null,
+        event.outcome === 'committed' ? state.unit : null,
+      );
     case 'replayed':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'replaying') return illegal(state, event);
@@ -152,11 +165,11 @@ function onLost(state: Exclude<SessionState, { kind: 'closed' }>, epoch: Epoch, 
         { kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: null },
         { kind: 'reconnect' },
       );
-    case 'waiting':
-      return go(
-        { kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: state.doom },
-        { kind: 'reconnect' },
-      );
+    case 'waiting': {
+      const plan = state.committed === null ? state.plan : resolveAgain(state.plan, state.committed);
+      const doom = state.committed === null ? state.doom : null;
+      return go({ kind: 'reconnecting', epoch: epoch + 1, plan, doom }, { kind: 'reconnect' });
+    }
     default:
       return unreachable(state);
   }
@@ -183,7 +196,12 @@ function onReleased(
 }
 
 /** Goes into the phase that the plan asks for next. */
-function proceed(plan: LossPlan, epoch: Epoch, doom: Doom | null): Transition {
+function proceed(
+  plan: LossPlan,
+  epoch: Epoch,
+  doom: Doom | null,
+  committed: number | null = null,
+): Transition {
   if (plan.resolve !== null) {
     return go(
       { kind: 'resolving', epoch, plan, unit: plan.resolve },
@@ -191,11 +209,12 @@ function proceed(plan: LossPlan, epoch: Epoch, doom: Doom | null): Transition {
     );
   }
   if (plan.transaction === 'replay') return go({ kind: 'replaying', epoch, plan }, { kind: 'replay' });
-  return await_(epoch, plan, plan.doom ?? doom);
+  const waiting: SessionState = { kind: 'waiting', epoch, plan, doom: plan.doom ?? doom, committed };
+  return go(waiting, { kind: 'await-release' });
 }
 
 function await_(epoch: Epoch, plan: LossPlan, doom: Doom | null, ...before: Effect[]): Transition {
-  return go({ kind: 'waiting', epoch, plan, doom }, ...before, { kind: 'await-release' });
+  return go({ kind: 'waiting', epoch, plan, doom, committed: null }, ...before, { kind: 'await-release' });
 }
 
 /** While recovering: what waits is never let go (R15). A verdict that was already reached stays. */

@@ -1,0 +1,29 @@
+import type { SessionPin } from './session-snapshot.ts';
+
+/** What is known of one SQL text (which may hold several statements), on the safe side. */
+export interface Judgement {
+  /** Proved by parser and catalogue to only read: it may run twice, and it assigns no xid (R2). */
+  readonly provedRead: boolean;
+  /** Proved to act on nothing outside of this database (A7). */
+  readonly staysInside: boolean;
+  /** Proved to leave the session's state alone (A8). */
+  readonly sessionSafe: boolean;
+  /** What it may do to the session's state is undone if its transaction is rolled back (SET is, locks are not). */
+  readonly undoneByRollback: boolean;
+  /** No check can find out what it did to the session's state: code with settings whose names nobody knows. */
+  readonly uncheckable: boolean;
+  /** What it did for certain and no check shows: LOAD, setseed. */
+  readonly pins: readonly SessionPin[];
+  /** Why it may touch session state, in words for the user and without any value. */
+  readonly unsafeReason: string;
+}
+
+export const NOTHING_PROVED: Judgement = {
+  provedRead: false,
+  staysInside: false,
+  sessionSafe: false,
+  undoneByRollback: false,
+  uncheckable: false,
+  pins: [],
+  unsafeReason: 'a statement that nobody could read',
+};
