@@ -65,10 +65,11 @@ interface Contest {
  * 16 sessions hold one seat each and have read its number; 16 more wait for one of them, when the primary dies. The
  * holders write what follows from what they have read. Some of their replays take long.
  */
-async function holdAndWait(failover: FailoverOptions): Promise<Contest> {
+async function holdAndWait(failover: FailoverOptions, latencyMillis = 0): Promise<Contest> {
   const { primary, cluster } = await start();
-  const holders = await connectAll(SESSIONS, failover);
+  // The waiters first: they are then the first that reach the new server.
   const waiters = await connectAll(SESSIONS, failover);
+  const holders = await connectAll(SESSIONS, failover);
   const seen = await Promise.all(
     holders.map(async (client, index) => {
       await client.query('BEGIN');
@@ -91,6 +92,7 @@ async function holdAndWait(failover: FailoverOptions): Promise<Contest> {
   });
   await waitForLockWaiters(SESSIONS);
   await lab!.shipAll();
+  for (const node of cluster.standbys) lab!.proxyOf(node).latency(latencyMillis);
   await primary.kill();
   await cluster.failover();
   const held = await each(holders, async (client, index) => {
@@ -112,6 +114,16 @@ describe('sessions hold row locks, and others wait for them, when the primary di
     expect(diverged).toBe(0);
     expect(waiters.map(({ value }) => value)).toEqual(Array<number>(SESSIONS).fill(70));
     expect(seats).toEqual(Array<number>(SESSIONS).fill(70));
+  });
+
+  it('does so too when connecting takes longer than the deadline of the barrier, as with many sessions', async () => {
+    const { holders, waiters, diverged } = await holdAndWait(
+      { barrierTimeoutMillis: 1_000, drainConcurrency: 2 },
+      20,
+    );
+    expect(errorsOf([...holders, ...waiters])).toEqual([]);
+    expect(diverged).toBe(0);
+    expect(waiters.map(({ value }) => value)).toEqual(Array<number>(SESSIONS).fill(70));
   });
 
   it('has waiters overtake holders without the barrier, so it is the barrier that keeps the order', async () => {

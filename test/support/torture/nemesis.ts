@@ -84,6 +84,7 @@ export class Nemesis {
     await this.#blow(
       `kill ${first.name} and its successor`,
       async (tookOver) => {
+        if (this.#random.chance(0.7)) await this.#holdAnswers(first);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await first.kill();
         const second = await this.#cluster.failover();
@@ -93,6 +94,7 @@ export class Nemesis {
         tookOver();
         await this.#useXidsAgain(third);
         await letIn();
+        await this.#proxyOf(first)!.reset();
       },
       2,
     );
@@ -107,14 +109,17 @@ export class Nemesis {
     await this.#blow(
       `crash ${node.name} ${times} times`,
       async (tookOver) => {
+        if (this.#random.chance(0.7)) await this.#holdAnswers(node);
         const letIn = await this.#mayShutOut([node]);
         for (let time = 0; time < times; time++) {
           await node.kill();
+          this.#holdNoMoreAnswers(node);
           await node.start();
           tookOver();
           await this.#useXidsAgain(node);
         }
         await letIn();
+        await this.#proxyOf(node)!.reset();
       },
       times,
     );
@@ -126,6 +131,7 @@ export class Nemesis {
     await this.#blow(
       `kill ${old.name} and crash its successor`,
       async (tookOver) => {
+        if (this.#random.chance(0.7)) await this.#holdAnswers(old);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await old.kill();
         const next = await this.#cluster.failover();
@@ -135,6 +141,7 @@ export class Nemesis {
         tookOver();
         await this.#useXidsAgain(next);
         await letIn();
+        await this.#proxyOf(old)!.reset();
       },
       2,
     );
@@ -237,6 +244,10 @@ export class Nemesis {
       timeoutMillis: 60_000,
       message: 'three answers to be held back',
     });
+  }
+
+  #holdNoMoreAnswers(node: PostgresNode): void {
+    this.#proxyOf(node)!.onBackendMessage = undefined;
   }
 
   async #useXidsAgain(node: PostgresNode): Promise<void> {

@@ -137,6 +137,15 @@ export const SCRIPTS = {
     }
     await run.end(entry, run.random.chance(0.8) ? 'COMMIT' : 'ROLLBACK');
   },
+  /** Its xid exists before any of its records does (A3). */
+  async earlyXid(run) {
+    const entry = run.open();
+    await run.client.query('BEGIN');
+    await run.client.query('SELECT pg_current_xact_id() IS NOT NULL AS assigned');
+    await run.think();
+    await several(run, entry);
+    await run.end(entry, 'COMMIT');
+  },
   async counter(run) {
     const entry = run.open();
     entry.slot = run.random.integer(1, SLOTS);
@@ -181,6 +190,23 @@ export const UNMARKED_SCRIPTS = {
     await several(run, second);
     await run.end(second, 'COMMIT');
   },
+  async prepared(run) {
+    const entry = run.open();
+    await run.client.query('BEGIN');
+    await several(run, entry);
+    const { error } = await settle(run.client.query(`PREPARE TRANSACTION '${entry.id}'`));
+    if (error === undefined) {
+      await run.end(entry, `COMMIT PREPARED '${entry.id}'`);
+      return;
+    }
+    if (error.outcome === 'committed')
+      throw new Error(`PREPARE TRANSACTION is told like a COMMIT`, { cause: error });
+    await run.client.query('ROLLBACK');
+    if (error.outcome !== 'unknown') throw error;
+    // It is the application's to look.
+    const found = await run.client.query('SELECT FROM pg_prepared_xacts WHERE gid = $1', [entry.id]);
+    if (found.rowCount === 1) await run.end(entry, `ROLLBACK PREPARED '${entry.id}'`);
+  },
 } as const satisfies Readonly<Record<string, Script>>;
 
 /** The command that decided: of a string with several statements the first one that ends a transaction. */
@@ -188,5 +214,5 @@ export function decidingCommand(answer: QueryResult | readonly QueryResult[]): s
   const commands = (Array.isArray(answer) ? (answer as readonly QueryResult[]) : [answer as QueryResult]).map(
     ({ command }) => command,
   );
-  return commands.find((command) => command === 'COMMIT' || command === 'ROLLBACK') ?? commands[0]!;
+  return commands.find((command) => /^(COMMIT|ROLLBACK)/.test(command)) ?? commands[0]!;
 }

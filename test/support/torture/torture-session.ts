@@ -104,7 +104,7 @@ export class TortureSession {
           throw new Concluded();
         }
         const command = decidingCommand(value!);
-        entry.conclude(command === 'ROLLBACK' ? 'absent' : 'committed', command);
+        entry.conclude(command.startsWith('ROLLBACK') ? 'absent' : 'committed', command);
       },
     };
     return run;
