@@ -178,9 +178,10 @@ export class ModelApplication {
     let missing = 0;
     for (const { id, unit } of group.writes) {
       const times = cluster.timesPresent(id);
+      const isExcused = group.isTransaction && serverRefused(group.opener, unit);
       const where = `write ${id} of unit ${unit.number}`;
       if (times > 1) problems.push(`${where} is there ${times} times`);
-      if (expected.kind === 'absent' && times > 0)
+      if (expected.kind === 'absent' && times > 0 && !isExcused)
         problems.push(`${where} is there, though ${expected.because}`);
       const isTold = wasTold(unit, id);
       if (isTold && times === 0) missing++;
@@ -190,7 +191,7 @@ export class ModelApplication {
       const lostLater = lostAt !== undefined && lostAt >= expected.since;
       if (expected.kind === 'present' && isTold && times === 0 && !lostLater)
         problems.push(`${where} is missing, though ${expected.because}`);
-      if (group.isTransaction && cluster.inAutocommit.has(id) && !serverRefused(group.opener))
+      if (group.isTransaction && cluster.inAutocommit.has(id) && !isExcused)
         problems.push(`${where} ran in autocommit`);
     }
     if (present > 0 && missing > 0)
@@ -239,8 +240,12 @@ function wasTold(unit: ModelUnit, write: number): boolean {
   );
 }
 
-/** The server itself did not open the transaction: what was pipelined behind runs in autocommit with any driver. */
-function serverRefused(opener: ModelUnit | null): boolean {
+/**
+ * The server itself did not open the transaction: what was pipelined behind runs in autocommit with any driver. Of what
+ * is unknown nobody can tell.
+ */
+function serverRefused(opener: ModelUnit | null, unit: ModelUnit): boolean {
   const [told] = opener?.told ?? [];
+  if (told?.kind === 'unknown' && unit.told[0]?.kind === 'unknown') return true;
   return told?.kind === 'answer' && told.messages.some(({ kind }) => kind === 'E');
 }

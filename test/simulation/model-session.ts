@@ -58,8 +58,8 @@ export interface SessionTraits {
 }
 
 type ToServer =
-  | { readonly kind: 'unit'; readonly unit: ModelUnit; readonly hasMarkInside: boolean }
-  | { readonly kind: 'mark' }
+  | { readonly kind: 'unit'; readonly unit: ModelUnit; readonly markInside: number | null }
+  | { readonly kind: 'mark'; readonly request: number }
   | { readonly kind: 'chain' };
 type ToClient =
   | { readonly kind: 'message'; readonly message: Message }
@@ -67,6 +67,7 @@ type ToClient =
   | {
       readonly kind: 'mark';
       readonly isInside: boolean;
+      readonly request: number;
       readonly transaction: ServerTransaction | null;
       readonly failed: boolean;
     }
@@ -241,8 +242,6 @@ export class ModelSession {
             ? 'committed'
             : 'not-committed';
         this.#planIsFinal = true;
-        // From now on it counts as acknowledged: a later failover may lose it like any other commit (R9).
-        if (outcome === 'committed') this.pending[state.unit]!.toldAt = this.step;
         this.#count(`resolved ${outcome}`);
         this.dispatch({ kind: 'resolved', epoch: state.epoch, outcome });
         return;
@@ -273,7 +272,7 @@ export class ModelSession {
       for (const one of replay.units) if (!isTransactionControl(one)) this.#marks.unitSent(factsOf(one));
       if (this.#traits.marksWork && this.#marks.wanted) {
         const { transaction, failed } = this.#wire!.backend.mark();
-        if (!failed) this.#marks.answered(markOf(transaction));
+        if (!failed) this.#marks.answered(markOf(transaction), this.#marks.request());
       }
       this.dispatch({ kind: 'replayed', epoch });
       return;
@@ -307,16 +306,23 @@ export class ModelSession {
       // R11: nothing leaves behind a unit whose first part is still being compared.
       if (this.#toSkip !== null && this.#toSkip.length > 0 && unit !== this.pending[0]) break;
       // R6: the mark must have arrived before what may end the transaction leaves.
-      if (this.#marksAwaited > 0 && endingOf(unit) !== 'none') break;
+      const isUncovered = this.#traits.marksWork && this.#marks.isUncovered && !this.#marks.isKnown;
+      if (
+        (this.#marksAwaited > 0 ||
+          (isUncovered && this.#journal.status !== FAILED && unit !== this.pending[0])) &&
+        endingOf(unit) !== 'none'
+      )
+        break;
       const isInside = this.#journal.open || this.pending.some((one) => onlyOpens(one));
       if (!isTransactionControl(unit) && isInside) this.#marks.unitSent(factsOf(unit));
       unit.sentSequence = ++this.#sequence;
       unit.writtenTo = unit.end;
       this.#noteSent(unit);
       const isMarked = this.#isMarked(unit);
-      wire.toServer.push({ kind: 'unit', unit, hasMarkInside: isMarked && !unit.simple });
+      const request = this.#marks.request();
+      wire.toServer.push({ kind: 'unit', unit, markInside: isMarked && !unit.simple ? request : null });
       if (isMarked && unit.simple) {
-        wire.toServer.push({ kind: 'mark' });
+        wire.toServer.push({ kind: 'mark', request });
         this.#marksAwaited++;
       }
     }
@@ -395,9 +401,9 @@ export class ModelSession {
     if (status !== IDLE) this.#flush();
   }
 
-  #markAnswered({ isInside, transaction, failed }: Extract<ToClient, { kind: 'mark' }>): void {
+  #markAnswered({ isInside, request, transaction, failed }: Extract<ToClient, { kind: 'mark' }>): void {
     if (!isInside) this.#marksAwaited--;
-    if (!failed) this.#marks.answered(markOf(transaction));
+    if (!failed) this.#marks.answered(markOf(transaction), request);
     else if (this.#journal.status !== FAILED) {
       this.lose(0);
       return;
@@ -479,6 +485,7 @@ export class ModelSession {
   #makePlan(): LossPlan {
     return planLoss({
       open: this.#journal.open,
+      failed: this.#journal.status === FAILED,
       unreplayable: this.#journal.open ? this.#journal.unreplayable : null,
       mark: this.#markState,
       pending: this.#facts(),
@@ -565,7 +572,7 @@ export class ModelSession {
 
 function serve(wire: Wire, next: ToServer): void {
   if (next.kind === 'mark') {
-    wire.toClient.push({ kind: 'mark', isInside: false, ...wire.backend.mark() });
+    wire.toClient.push({ kind: 'mark', isInside: false, request: next.request, ...wire.backend.mark() });
     return;
   }
   if (next.kind === 'chain') {
@@ -575,8 +582,9 @@ function serve(wire: Wire, next: ToServer): void {
   const { messages, status } = wire.backend.run(next.unit.commands, next.unit.simple);
   for (const message of messages) wire.toClient.push({ kind: 'message', message });
   const failed = messages.some(({ kind }) => kind === 'E');
-  if (next.hasMarkInside && !failed)
-    wire.toClient.push({ kind: 'mark', isInside: true, ...wire.backend.mark() });
+  if (next.markInside !== null && !failed) {
+    wire.toClient.push({ kind: 'mark', isInside: true, request: next.markInside, ...wire.backend.mark() });
+  }
   wire.toClient.push({ kind: 'ready', status: STATUS[status] });
 }
 

@@ -163,6 +163,12 @@ scenarios('R6: a COMMIT in flight whose outcome the wire or the mark has proved'
   ['a chained COMMIT, its error had come', inTransaction(proved(chain, 'failed')), 'gone', ['finish-failed']],
   ['the transaction had only read', mark('only-read', inTransaction(commit)), 'gone', ['finish']],
   ['the transaction had no xid', mark('no-xid', inTransaction(commit)), 'replay', ['again']],
+  [
+    'the transaction had failed before: a COMMIT is a ROLLBACK',
+    { ...inTransaction(commit), failed: true },
+    'gone',
+    ['finish-rollback'],
+  ],
   ['no mark had arrived', mark('unknown', inTransaction(commit)), 'gone', ['unknown']],
   [
     'no mark had arrived for a PREPARE TRANSACTION',
@@ -443,6 +449,7 @@ const situations: fc.Arbitrary<LossSituation> = fc
   })
   .map(({ open, unreplayable: reason, mark: state, sent, proof, pending, gaveUp }) => ({
     open,
+    failed: false,
     unreplayable: open ? reason : null,
     mark: state,
     pending: pending.slice(0, gaveUp ? 1 : 5).map(({ kind, dropped }, i): PendingUnit => ({

@@ -50,11 +50,11 @@ export function proved(unit: PendingUnit, proof: PendingUnit['proof']): PendingU
 }
 
 export function autocommit(...pending: PendingUnit[]): LossSituation {
-  return { open: false, unreplayable: null, mark: 'unknown', pending };
+  return { open: false, failed: false, unreplayable: null, mark: 'unknown', pending };
 }
 
 export function inTransaction(...pending: PendingUnit[]): LossSituation {
-  return { open: true, unreplayable: null, mark: 'known', pending };
+  return { open: true, failed: false, unreplayable: null, mark: 'known', pending };
 }
 
 /** True behind the unit if one was open in front of it, or if it opens one: what the application's text says. */
@@ -77,6 +77,8 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
   /** Nothing the lost server did of this transaction can have lasted. */
   let rolledBack = serverOpen;
   let doomed = plan.doom !== null;
+  /** An error given to a COMMIT AND CHAIN ends it for what the application does when it was told (A13). */
+  let chainFailed = false;
   for (const [i, unit] of pending.entries()) {
     // A doomed session sends nothing.
     const planned = plan.fates[i]!;
@@ -103,11 +105,10 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
       serverOpen = opensOrKeeps(unit, serverOpen);
     } else if (unit.ending !== 'none') {
       serverOpen = false;
-      // An error given to a COMMIT, chained or not, ends the transaction for the application (A13).
-      if (i === pending.length - 1 && unit.ending === 'commit-and-chain') believed = false;
+      chainFailed = unit.ending === 'commit-and-chain';
     }
   }
-  if (believed && !serverOpen && !doomed) return 'what comes next runs in autocommit';
+  if (believed && !chainFailed && !serverOpen && !doomed) return 'what comes next runs in autocommit';
   if (!believed && doomed && !mayBeInsideString(plan))
     return 'doomed for ever: the application has no transaction to end';
   return null;

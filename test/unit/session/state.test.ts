@@ -17,7 +17,7 @@ const STATES = {
   reconnecting: { kind: 'reconnecting', epoch: 5, plan: replay, doom: null },
   resolving: { kind: 'resolving', epoch: 5, plan: inDoubt, unit: 0 },
   replaying: { kind: 'replaying', epoch: 5, plan: replay },
-  waiting: { kind: 'waiting', epoch: 5, plan: replay, doom: null },
+  waiting: { kind: 'waiting', epoch: 5, plan: replay, doom: null, committed: null },
   closed: { kind: 'closed' },
 } as const satisfies Record<string, SessionState>;
 
@@ -158,17 +158,24 @@ describe('the plan made at the first loss', () => {
     });
   });
 
-  it('keeps its verdict over later losses', () => {
+  it('asks again whether it is committed if that server is lost as well, before anybody was told', () => {
     const { state } = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'committed' });
-    const { effects } = transition(
-      transition(lose(state, 5), { kind: 'reconnected', epoch: 6, plan: null }).state,
-      {
-        kind: 'released',
-        epoch: 6,
-        pending: [commit],
-      },
+    const again = transition(lose(state, 5), { kind: 'reconnected', epoch: 6, plan: null });
+    expect(again).toMatchObject({
+      state: { kind: 'resolving', unit: 0 },
+      effects: [{ kind: 'resolve', unit: 0 }],
+    });
+  });
+
+  it('keeps the other verdicts over later losses', () => {
+    const unknown = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'unknown' }).state;
+    const still = transition(lose(unknown, 5), { kind: 'reconnected', epoch: 6, plan: null }).state;
+    expect(still).toMatchObject({ kind: 'waiting', plan: { fates: ['unknown'] } });
+    const not = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'not-committed' }).state;
+    expect(not.kind).toBe('replaying');
+    expect(transition(lose(not, 5), { kind: 'reconnected', epoch: 6, plan: null }).state.kind).toBe(
+      'replaying',
     );
-    expect(effects).toMatchObject([{ kind: 'resume', plan: { fates: ['finish'] } }]);
   });
 
   it('gives way to one made with what the new server told', () => {
@@ -179,7 +186,10 @@ describe('the plan made at the first loss', () => {
 
 describe('what the application asks for while the session recovers', () => {
   const released = (plan: LossPlan, pending: readonly PendingUnit[]) =>
-    transition({ kind: 'waiting', epoch: 1, plan, doom: null }, { kind: 'released', epoch: 1, pending });
+    transition(
+      { kind: 'waiting', epoch: 1, plan, doom: null, committed: null },
+      { kind: 'released', epoch: 1, pending },
+    );
 
   it('is sent', () => {
     expect(released(nothing, [unsent(write)]).effects).toMatchObject([
@@ -197,7 +207,7 @@ describe('what the application asks for while the session recovers', () => {
 
 describe('a second loss behind a doom', () => {
   it('does not plan anew for a journal that is empty by now', () => {
-    let state: SessionState = { kind: 'waiting', epoch: 5, plan: gone, doom: gone.doom };
+    let state: SessionState = { kind: 'waiting', epoch: 5, plan: gone, doom: gone.doom, committed: null };
     ({ state } = transition(state, { kind: 'lost', epoch: 5, plan: planLoss(autocommit(write)) }));
     ({ state } = transition(state, { kind: 'reconnected', epoch: 6, plan: planLoss(autocommit(write)) }));
     expect(state).toMatchObject({ kind: 'waiting', plan: { fates: ['refuse'] }, doom: gone.doom });
@@ -234,7 +244,7 @@ describe('a doom', () => {
 describe('the application gives up (R15)', () => {
   const fatesAfter = (plan: LossPlan, pending = plan.situation.pending): unknown => {
     const { state } = transition(
-      { kind: 'waiting', epoch: 1, plan, doom: null },
+      { kind: 'waiting', epoch: 1, plan, doom: null, committed: null },
       { kind: 'withdrawn', pending },
     );
     const { state: online, effects } = transition(state, { kind: 'released', epoch: 1, pending });
