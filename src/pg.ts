@@ -8,7 +8,30 @@ import { Pool } from './pg/pool.ts';
 
 export { Client, Pool };
 export type { ClientConfig, FailoverKeys, PoolConfig } from './pg/public-types.ts';
-export type * from 'pg';
+export type {
+  BindConfig,
+  ClientBase,
+  ConnectionConfig,
+  CustomTypesConfig,
+  Defaults,
+  ExecuteConfig,
+  FieldDef,
+  MessageConfig,
+  Notification,
+  PoolClient,
+  PoolOptions,
+  QueryArrayConfig,
+  QueryArrayResult,
+  QueryConfig,
+  QueryConfigValues,
+  QueryParse,
+  QueryResult,
+  QueryResultBase,
+  QueryResultRow,
+  ResultBuilder,
+  Submittable,
+  TransactionStatus,
+} from 'pg';
 
 export const {
   Connection,

@@ -289,7 +289,11 @@ export class Failover {
         else timer = setTimeout(expire, Math.ceil(limit - idle));
       };
       timer = setTimeout(expire, limit);
-      this.#waiters.add({ stage, open: resolve });
+      const open = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      this.#waiters.add({ stage, open });
     });
     return abortable(opened, signal).finally(() => {
       clearTimeout(timer);

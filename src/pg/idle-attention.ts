@@ -1,15 +1,29 @@
-import type { LogicalSession } from './logical-session.ts';
+import type { ServerConnection } from './server-connection.ts';
+import type { SqlRunner } from './sql-runner.ts';
+
+/** What looking after a session needs of it. */
+export interface AttendedSession {
+  readonly connection: ServerConnection | null;
+  /** Online, and nothing of anybody's is under way. */
+  readonly isIdle: boolean;
+  readonly context: { readonly options: { readonly stateCheckMillis: number } };
+  readonly memory: { readonly wantsAttention: boolean; attend(runner: SqlRunner): Promise<void> };
+  readonly marks: { statementMayBeGone(): void };
+  /** Nothing of the application's is sent until as many `letGo`. */
+  hold(): void;
+  letGo(): void;
+}
 
 /**
  * Finds out what a session's state is (design review A8): at once when it has come into doubt, which delays at most the
  * next statement by a round trip; but not again within `failover.stateCheckMillis` unless the session is idle.
  */
 export class IdleAttention {
-  readonly #session: LogicalSession;
+  readonly #session: AttendedSession;
   #last = Number.NEGATIVE_INFINITY;
   #isScheduled = false;
 
-  constructor(session: LogicalSession) {
+  constructor(session: AttendedSession) {
     this.#session = session;
   }
 

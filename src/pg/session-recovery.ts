@@ -9,7 +9,7 @@ import { queryMessage, statementMessages } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
 import type { Journal } from '../session/journal.ts';
 import type { LossPlan } from '../session/loss-plan.ts';
-import type { LogicalSession } from './logical-session.ts';
+import type { RecoveringSession } from './recovering-session.ts';
 import { makeUnit, type PgUnit } from './pg-unit.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
 import { replayJournal } from './replay.ts';
@@ -53,7 +53,7 @@ interface LostServer {
  * is decided by the session's machine; each step here ends by telling it what happened.
  */
 export class SessionRecovery {
-  readonly #session: LogicalSession;
+  readonly #session: RecoveringSession;
   #loss: ConnectionLoss | null = null;
   /** The server lost last. */
   #lost: LostServer | null = null;
@@ -82,7 +82,7 @@ export class SessionRecovery {
   #chainMode: SqlRow | null = null;
   #passedFirstBarrier = false;
 
-  constructor(session: LogicalSession) {
+  constructor(session: RecoveringSession) {
     this.#session = session;
   }
 

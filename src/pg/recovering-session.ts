@@ -1,0 +1,43 @@
+import type { ReachableHost } from '../cluster/host-observation.ts';
+import type { Member } from '../cluster/member.ts';
+import type { LossPlan, PendingUnit } from '../session/loss-plan.ts';
+import type { SessionEvent, SessionState } from '../session/state.ts';
+import type { CommitMark } from './commit-mark.ts';
+import type { Conversation } from './conversation.ts';
+import type { MarkKeeper } from './mark-keeper.ts';
+import type { PgUnit } from './pg-unit.ts';
+import type { ProbeResult } from './probe.ts';
+import type { ReplaySource } from './replay.ts';
+import type { ProbedConnection, Scouts } from './scouts.ts';
+import type { ConnectionLoss, ServerConnection } from './server-connection.ts';
+import type { SessionContext } from './session-context.ts';
+import type { SessionMemory } from './session-memory.ts';
+
+/** A logical session as its recovery sees it. */
+export interface RecoveringSession extends Member, ReplaySource {
+  readonly context: SessionContext;
+  readonly state: SessionState;
+  readonly connection: ServerConnection | null;
+  /** What the current or the last server said of itself over this session's connection. */
+  readonly probe: ProbeResult | null;
+  readonly conversation: Conversation;
+  readonly units: readonly PgUnit[];
+  readonly marks: MarkKeeper;
+  readonly memory: SessionMemory;
+  readonly scouts: Scouts;
+  /** Mark of the transaction that was open when the connection was lost. */
+  readonly markInDoubt: CommitMark | null;
+  /** Something of the application's is under way, or a transaction of it is open. */
+  readonly isBusy: boolean;
+  /** Tells the session's machine what happened. */
+  dispatch(event: SessionEvent): void;
+  /** What is to become of the session's work, from what is known now. */
+  makePlan(): LossPlan;
+  pendingFacts(): readonly PendingUnit[];
+  /** Another connection in place of the lost one. */
+  reconnected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void;
+  /** Recovery is given up. */
+  closeWith(error: Error): void;
+  /** A kill aimed at this session: the server's own words (R14). */
+  closeAsTerminated(loss: ConnectionLoss): void;
+}
