@@ -79,6 +79,21 @@ describe.each(DRIVERS)('end() of $name', (driver) => {
     expect((await lab.node.query('SELECT count(*)::int AS n FROM ended')).rows).toEqual([{ n: 0 }]);
   });
 
+  it('in the callback of connect() comes before what was queried there, which never runs', async () => {
+    await lab.node.query('CREATE TABLE IF NOT EXISTS never (a int); TRUNCATE never; GRANT ALL ON never TO app');
+    const client: any = lab.client(driver);
+    const failed = new Promise<Error>((resolve) => {
+      client.connect(() => {
+        // Nothing is sent before the callback is over: the goodbye goes out first.
+        client.query('INSERT INTO never VALUES (1)', resolve);
+        client.end();
+      });
+    });
+    expect((await failed).message).toBe('Connection terminated');
+    await sleep(200);
+    expect((await lab.node.query('SELECT count(*)::int AS n FROM never')).rows).toEqual([{ n: 0 }]);
+  });
+
   it('leaves the client refusing queries', async () => {
     const client = await lab.connect(driver);
     await client.end();

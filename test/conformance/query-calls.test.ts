@@ -192,6 +192,19 @@ describe.each(DRIVERS)('query() of $name', (driver) => {
     expect(transaction[4].rows).toEqual([{ sum: 15 }]);
   });
 
+  it('cuts a pipeline off when one of its queries takes longer than query_timeout', async () => {
+    const client: any = await lab.connect(driver, { pipeline: true });
+    const outcomes = await Promise.allSettled([
+      client.query('SELECT 1 AS a'),
+      client.query({ text: 'SELECT pg_sleep(30)', query_timeout: 150 }),
+      client.query('SELECT 3 AS a'),
+    ]);
+    expect(outcomes.map((one) => (one.status === 'fulfilled' ? one.value.rows : one.reason.message))).toEqual(
+      [[{ a: 1 }], 'Query read timeout', 'Connection terminated unexpectedly'],
+    );
+    expect(errorsOf(client).map((error) => error.message)).toEqual(['Connection terminated unexpectedly']);
+  });
+
   it('after end() is refused', async () => {
     const client = await lab.connect(driver);
     await client.end();
