@@ -16,9 +16,7 @@ export interface TopologyView {
  * time and never data. Any object with `discover` will do; the driver wraps it once with `guardProvider`, so a
  * provider need not care about deadlines, repeated calls or its own failures.
  *
- * `discover` is called when the first session connects, when a failover starts and again while it lasts, and after
- * each `onChange`. It is never called twice at the same time by one cluster unless an earlier call has outlived its
- * deadline.
+ * `discover` is called for each new connection, when a failover starts and again while it lasts. Calls may overlap.
  *
  * | `discover` gives | what the driver does |
  * |---|---|
@@ -46,6 +44,7 @@ export interface TopologyProvider {
 
   /**
    * Optional. Calls `onChange` whenever a new `discover` would give another answer, and returns how to stop that.
+   * Not called yet: for now the driver asks `discover` when it needs to. This is what it will do:
    *
    * | `watch` | what the driver does |
    * |---|---|
