@@ -80,7 +80,9 @@ describe.each(DRIVERS)('end() of $name', (driver) => {
   });
 
   it('in the callback of connect() comes before what was queried there, which never runs', async () => {
-    await lab.node.query('CREATE TABLE IF NOT EXISTS never (a int); TRUNCATE never; GRANT ALL ON never TO app');
+    await lab.node.query(
+      'CREATE TABLE IF NOT EXISTS never (a int); TRUNCATE never; GRANT ALL ON never TO app',
+    );
     const client: any = lab.client(driver);
     const failed = new Promise<Error>((resolve) => {
       client.connect(() => {
