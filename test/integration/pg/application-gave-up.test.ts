@@ -166,6 +166,8 @@ describe('the application gives up on a statement during a failover', () => {
     await killPrimary();
     await pool.end();
     expect(pool.totalCount).toBe(0);
+    // pool.end() does not wait for its clients' sockets; what they look for must end with them, not with its time limit.
+    await waitFor(() => pool.failover!.snapshot().sessions === 0, { timeoutMillis: 2000 });
     expect(pool.failover!.snapshot().waitingSessions).toBe(0);
     expect(pool.seen.errors).toEqual([]);
   });
