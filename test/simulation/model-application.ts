@@ -236,6 +236,8 @@ function wasTold(unit: ModelUnit, write: number): boolean {
   const [told] = unit.told;
   return (
     told?.kind === 'answer' &&
+    // An error behind it takes it back with the rest of its string.
+    !told.messages.some(({ kind }) => kind === 'E') &&
     told.messages.some((message) => message.kind === 'C' && message.tag === `INSERT ${write}`)
   );
 }

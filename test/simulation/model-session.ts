@@ -304,7 +304,7 @@ export class ModelSession {
     for (const unit of this.pending) {
       if (unit.writtenTo === unit.end || this.#fates.has(unit)) continue;
       // R11: nothing leaves behind a unit whose first part is still being compared.
-      if (this.#toSkip !== null && this.#toSkip.length > 0 && unit !== this.pending[0]) break;
+      if ((this.#hasDiverged || this.#toSkip?.length) && unit !== this.pending[0]) break;
       // R6: the mark must have arrived before what may end the transaction leaves.
       const isUncovered = this.#traits.marksWork && this.#marks.isUncovered && !this.#marks.isKnown;
       if (
@@ -398,7 +398,8 @@ export class ModelSession {
     this.#tell(unit, { kind: 'refuse' });
     const doom: Doom = { kind: 'diverged', reason: 'a statement in flight' };
     this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: status !== IDLE });
-    if (status !== IDLE) this.#flush();
+    this.#settle();
+    this.#flush();
   }
 
   #markAnswered({ isInside, request, transaction, failed }: Extract<ToClient, { kind: 'mark' }>): void {
