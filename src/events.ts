@@ -187,7 +187,7 @@ type Listener = (event: never) => unknown;
 
 /**
  * Typed source of the events above. A listener that throws is reported as a process warning and never disturbs a
- * session (style.md, habit 36).
+ * session.
  */
 export class FailoverEvents {
   readonly #emitter = new EventEmitter<string>();
