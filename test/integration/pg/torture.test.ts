@@ -151,6 +151,7 @@ describe('torture: the verdict about every transaction against its rows', () => 
         synchronous: true,
         ...SLOW_FLUSH,
         direct: true,
+        unhurried: true,
         sessions: 12,
         scripts: SCRIPTS,
         blows: ({ nemesis }) =>
@@ -169,6 +170,7 @@ describe('torture: the verdict about every transaction against its rows', () => 
     async () => {
       const result = await torment('synchronous, many in doubt', {
         synchronous: true,
+        unhurried: true,
         sessions: 12,
         scripts: SCRIPTS,
         blows: ({ nemesis }) =>

@@ -25,7 +25,7 @@ export interface PromotionOptions {
 }
 
 /** More than any number of transactions that can be in flight at a kill, so that each of their ids is used again. */
-const REUSED_XIDS = 80;
+const REUSED_XIDS = 120;
 const SYNC_WAITERS = `SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND usename = 'app'`;
 
 /** Does to a cluster under load what befalls clusters. Each act ends with everybody back in place. */
@@ -84,11 +84,11 @@ export class Nemesis {
     await this.#blow(
       `kill ${first.name} and its successor`,
       async (tookOver) => {
-        if (this.#random.chance(0.7)) await this.#holdAnswers(first);
+        await this.#mayLeaveInDoubt(first);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await first.kill();
         const second = await this.#cluster.failover();
-        await this.#useXidsAgain(second);
+        await this.#useXidsAgain(second, { replicated: true });
         await second.kill();
         const third = await this.#cluster.failover();
         tookOver();
@@ -131,7 +131,7 @@ export class Nemesis {
     await this.#blow(
       `kill ${old.name} and crash its successor`,
       async (tookOver) => {
-        if (this.#random.chance(0.7)) await this.#holdAnswers(old);
+        await this.#mayLeaveInDoubt(old);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await old.kill();
         const next = await this.#cluster.failover();
@@ -246,14 +246,30 @@ export class Nemesis {
     });
   }
 
+  /** COMMITs whose answers do not arrive, or which the standbys do not get, or both. */
+  async #mayLeaveInDoubt(node: PostgresNode): Promise<void> {
+    if (this.#random.chance(0.5)) await this.#holdAnswers(node);
+    if (this.#random.chance(0.7)) {
+      await node.freezeWalSender();
+      await sleep(this.#random.integer(10, 60));
+    }
+  }
+
   #holdNoMoreAnswers(node: PostgresNode): void {
     this.#proxyOf(node)!.onBackendMessage = undefined;
   }
 
-  async #useXidsAgain(node: PostgresNode): Promise<void> {
-    await node.query(`DO $$ BEGIN
-      FOR i IN 1..${REUSED_XIDS} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP;
-    END $$`);
+  /** The log then ends behind all that was written before, and the ids in flight belong to these transactions. */
+  async #useXidsAgain(node: PostgresNode, { replicated = false } = {}): Promise<void> {
+    await node.withClient(async (client) => {
+      await client.query(`SET synchronous_commit = local`);
+      await client.query(`SET commit_delay = 0`);
+      await client.query(`DO $$ BEGIN
+        FOR i IN 1..${REUSED_XIDS} LOOP PERFORM pg_logical_emit_message(true, '', repeat('x', 500)); COMMIT; END LOOP;
+      END $$`);
+      await client.query(`SET synchronous_commit = ${replicated ? 'on' : 'local'}`);
+      await client.query(`SELECT pg_logical_emit_message(true, '', '')`);
+    });
   }
 }
 
