@@ -48,6 +48,7 @@ export class Coordinator {
       (signal) => this.discover(signal),
       () => this.#anyConnected(),
       options.dialTimeoutMillis,
+      () => this.#members.size > 0,
     );
   }
 

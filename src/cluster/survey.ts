@@ -4,7 +4,7 @@ import type { TopologyView } from '../topology/topology-provider.ts';
 import type { Member } from './member.ts';
 
 /** Pauses before the looks at those that have not answered yet: a deposed primary comes back as a standby some time. */
-const PAUSES_MILLIS = [0, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
+const PAUSES_MILLIS = [0, 250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
 
 /**
  * Looks once at every other host when a timeline is first seen. What a standby says of itself before it is promoted may
@@ -16,13 +16,16 @@ export class Survey {
   readonly #discover: (signal: AbortSignal) => Promise<TopologyView>;
   readonly #pickMember: () => Member | null;
   readonly #observeMillis: number;
+  readonly #isNeeded: () => boolean;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
     discover: (signal: AbortSignal) => Promise<TopologyView>,
     pickMember: () => Member | null,
     observeMillis: number,
+    isNeeded: () => boolean,
   ) {
+    this.#isNeeded = isNeeded;
     this.#discover = discover;
     this.#pickMember = pickMember;
     this.#observeMillis = observeMillis;
@@ -35,6 +38,7 @@ export class Survey {
   }
 
   #schedule(done: ReadonlySet<string>, attempt: number): void {
+    if (!this.#isNeeded()) return;
     const pause = PAUSES_MILLIS[attempt];
     if (pause === undefined) return;
     this.#timer = setTimeout(() => {
@@ -46,7 +50,11 @@ export class Survey {
   async #look(done: ReadonlySet<string>, attempt: number): Promise<void> {
     const timer = this.#timer;
     const member = this.#pickMember();
-    if (member === null) return;
+    if (member === null) {
+      // All are reconnecting: the timeline was seen in the middle of a failover.
+      this.#schedule(done, attempt === 0 ? 1 : attempt);
+      return;
+    }
     const known = new Set(done);
     try {
       const { hosts } = await this.#discover(AbortSignal.timeout(this.#observeMillis));

@@ -1,4 +1,4 @@
-import { connect as connectSocket } from 'node:net';
+import { connect as connectSocket, type Socket } from 'node:net';
 import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
 import { CANCEL_REQUEST, SSL_REQUEST } from './frontend-messages.ts';
@@ -9,6 +9,7 @@ import type { SocketBackend, VirtualSocket } from './virtual-socket.ts';
 
 /** pg's Connection, as far as the start of a conversation needs it. */
 export interface OuterConnection {
+  readonly sslNegotiation?: string | undefined;
   emit(event: 'sslconnect'): boolean;
 }
 
@@ -36,6 +37,9 @@ export class ClientSocket implements SocketBackend {
       if (this.#stage !== 'new') return;
       this.#stage = 'opened';
       this.#socket.opened();
+      // With direct negotiation pg waits for its TLS handshake without asking for it.
+      const outer = this.#outer();
+      if (outer.sslNegotiation === 'direct') outer.emit('sslconnect');
     });
   }
 
@@ -56,6 +60,10 @@ export class ClientSocket implements SocketBackend {
 
   resume(): void {
     if (this.#stage === 'online') this.#session.resumeReading();
+  }
+
+  get transport(): Socket | null {
+    return this.#session.transport;
   }
 
   close(): void {

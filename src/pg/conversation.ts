@@ -69,6 +69,11 @@ export class Conversation implements Responder {
     return this.#digest.messages;
   }
 
+  /** The first pending unit runs again and is not yet known to give what was given before: nothing may follow it (R11). */
+  get isComparing(): boolean {
+    return this.#hasDiverged || (this.#resume !== null && !this.#resume.done);
+  }
+
   add(unit: PgUnit): void {
     this.#pending.push(unit);
   }

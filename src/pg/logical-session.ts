@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import type { Member, ServerIdentity } from '../cluster/member.ts';
 import type { OrderedUnit } from '../cluster/replay-order.ts';
@@ -129,6 +130,11 @@ export class LogicalSession
 
   get isConnected(): boolean {
     return this.#connection !== null;
+  }
+
+  /** The socket under the current server connection. */
+  get transport(): Socket | null {
+    return this.#connection?.socket ?? null;
   }
 
   get state(): SessionState {
@@ -303,8 +309,9 @@ export class LogicalSession
    * the new connection.
    */
   #markState(): MarkState {
-    if (this.#markStateAtLoss === 'known') return 'known';
-    const { pending } = this.conversation;
+    const { pending, journal } = this.conversation;
+    // Without its journal nobody knows any more what ran.
+    if (this.#markStateAtLoss === 'known' || journal.unreplayable !== null) return this.#markStateAtLoss;
     const ran = [...this.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
     const judged = ran.filter((unit) => !isTransactionControl(unit)).map((unit) => this.judge(unit));
     if (judged.every(({ provedRead }) => provedRead)) return 'only-read';
@@ -356,10 +363,6 @@ export class LogicalSession
     this.#settleLater(unit);
   }
 
-  terminated(): void {
-    // pg ends the socket right behind it, and that is what counts.
-  }
-
   /** Sends what may be sent: in one write what belongs together. */
   flush(): void {
     const connection = this.#connection;
@@ -373,6 +376,7 @@ export class LogicalSession
     let to = -1;
     for (const unit of this.conversation.pending) {
       if (unit.writtenTo === unit.end || this.#responder.owns(unit)) continue;
+      if (this.conversation.isComparing && unit !== this.conversation.pending[0]) break;
       const begins = unit.writtenTo === unit.start;
       // R6: the mark must have arrived before what may end the transaction leaves.
       if (begins && this.marks.mayDelay && endingOf(unit) !== 'none') {
@@ -414,6 +418,13 @@ export class LogicalSession
       process.nextTick(() => {
         this.drained();
       });
+  }
+
+  /** Behind the delivery of what has just been answered: units may have waited for it. */
+  #flushSoon(): void {
+    process.nextTick(() => {
+      if (this.#state.kind === 'online' && this.#state.doom === null) this.flush();
+    });
   }
 
   hold(): void {
@@ -469,7 +480,10 @@ export class LogicalSession
     if (status !== IDLE && (!wasOpen || ended)) this.memory.transactionBegan();
     const { pending, journal } = this.conversation;
     if (journal.awaitsChainedBegin) this.#recovery.beginChained(journal);
-    if (pending.length > 0) return this.#responder.isNeeded ? this.#responder.settle() : null;
+    if (pending.length > 0) {
+      this.#flushSoon();
+      return this.#responder.isNeeded ? this.#responder.settle() : null;
+    }
     const connection = this.#connection;
     if (status === IDLE) {
       this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
@@ -500,9 +514,11 @@ export class LogicalSession
     const error = this.passage.send(doomError(doom, null, this.cause));
     const answer = errorAnswer(error, isOpen ? FAILED : IDLE);
     this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: isOpen });
-    if (!isOpen) return answer;
-    this.#responder.doomed(true);
-    this.#responder.refuseAll();
+    if (isOpen) {
+      this.#responder.doomed(true);
+      this.#responder.refuseAll();
+    }
+    this.#flushSoon();
     const behind = this.#responder.settle();
     return behind === null ? answer : Buffer.concat([answer, behind]);
   }
@@ -638,7 +654,7 @@ export class LogicalSession
     process.nextTick(() => {
       const answers = this.#responder.settle();
       if (answers !== null) this.deliver(answers);
-      if (this.#state.kind === 'online' && this.#state.doom === null) this.flush();
+      this.#flushSoon();
     });
   }
 

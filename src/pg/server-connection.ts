@@ -113,6 +113,11 @@ export class ServerConnection implements SqlRunner {
     return this.#loss !== null;
   }
 
+  /** For what applications want to know of the transport: addresses, TLS. */
+  get socket(): Socket {
+    return this.#socket;
+  }
+
   /** True while the kernel has not taken all bytes written: their memory must not be reused (T15). */
   get hasUnflushedBytes(): boolean {
     return this.#socket.writableLength > 0;

@@ -10,6 +10,8 @@ export class TransactionMarks {
   /** Units sent that are not proved to read only, and how many of them an answer has covered. */
   #sent = 0;
   #covered = 0;
+  /** Where this transaction's count begins: an answer to an older request is about another transaction. */
+  #base = 0;
   /** Some unit of the transaction was not proved to read only. */
   #mayHaveWritten = false;
   /** Some unit may have acted outside of this database, or without an xid (A7). */
@@ -41,6 +43,7 @@ export class TransactionMarks {
 
   /** The hidden statement has answered; null: no xid was assigned when it ran. */
   answered(mark: (() => CommitMark | null) | null, request: number): void {
+    if (request <= this.#base) return;
     this.#mark ??= mark;
     this.#covered = Math.max(this.#covered, request);
   }
@@ -64,8 +67,8 @@ export class TransactionMarks {
   /** The transaction is over, or its server is lost: a replay is another transaction with a mark of its own. */
   reset(): void {
     this.#mark = null;
-    this.#sent = 0;
-    this.#covered = 0;
+    this.#base = this.#sent;
+    this.#covered = this.#sent;
     this.#mayHaveWritten = false;
     this.#mayHaveActedOutside = false;
   }

@@ -18,8 +18,6 @@ export interface UnitListener {
   unitClosed(unit: PgUnit): void;
   /** The application asked for a Flush: it waits for answers of an unclosed unit. */
   flushAsked(unit: PgUnit): void;
-  /** Terminate: the application says goodbye. */
-  terminated(): void;
   /** Room is needed for so many more bytes; may drop what the journal does not need. Returns what to keep from. */
   beforeAppend(bytes: number): number;
 }
@@ -44,6 +42,8 @@ export class UnitAssembler {
   #last: PgUnit | null = null;
   /** Bytes of a message that has begun, if its body is needed as a whole. */
   #partial: Buffer | null = null;
+  /** The application has said goodbye. */
+  #isTerminated = false;
   /** Bytes of a CopyData message that are still to come. */
   #copyBytesLeft = 0;
 
@@ -69,6 +69,8 @@ export class UnitAssembler {
   }
 
   accept(chunk: Uint8Array): void {
+    // The server would have gone by now: what is written behind a goodbye must not take effect.
+    if (this.#isTerminated) return;
     let bytes = Buffer.isBuffer(chunk)
       ? chunk
       : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
@@ -93,6 +95,7 @@ export class UnitAssembler {
         return;
       }
       this.#message(bytes, at, end);
+      if (this.#isTerminated) return;
       at = end;
     }
     if (at < bytes.length) this.#partial = Buffer.from(bytes.subarray(at));
@@ -116,7 +119,7 @@ export class UnitAssembler {
         return;
       }
       case FrontendType.Terminate:
-        this.#listener.terminated();
+        this.#isTerminated = true;
         return;
       case FrontendType.CopyData:
       case FrontendType.CopyDone:

@@ -1,4 +1,6 @@
+import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
+import { TLSSocket } from 'node:tls';
 
 /** Who stands behind a virtual socket. */
 export interface SocketBackend {
@@ -15,6 +17,8 @@ export interface SocketBackend {
   /** The application closes its side, or destroys the socket: never a failover (trap T2). */
   close(): void;
   setKeepAlive(enable: boolean, initialDelayMillis: number): void;
+  /** The real socket of the moment. */
+  readonly transport: Socket | null;
   setReferenced(referenced: boolean): void;
 }
 
@@ -113,6 +117,49 @@ export class VirtualSocket extends Duplex {
 
   setTimeout(): this {
     return this;
+  }
+
+  // What applications ask of a socket: the real one of the moment answers.
+
+  get encrypted(): boolean | undefined {
+    return this.#tls?.encrypted;
+  }
+
+  get authorized(): boolean | undefined {
+    return this.#tls?.authorized;
+  }
+
+  getPeerCertificate(detailed = false): unknown {
+    return this.#tls?.getPeerCertificate(detailed);
+  }
+
+  getCipher(): unknown {
+    return this.#tls?.getCipher();
+  }
+
+  getProtocol(): string | null | undefined {
+    return this.#tls?.getProtocol();
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#backend.transport?.remoteAddress;
+  }
+
+  get remotePort(): number | undefined {
+    return this.#backend.transport?.remotePort;
+  }
+
+  get localAddress(): string | undefined {
+    return this.#backend.transport?.localAddress;
+  }
+
+  get localPort(): number | undefined {
+    return this.#backend.transport?.localPort;
+  }
+
+  get #tls(): TLSSocket | undefined {
+    const { transport } = this.#backend;
+    return transport instanceof TLSSocket ? transport : undefined;
   }
 
   ref(): this {

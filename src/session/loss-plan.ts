@@ -118,7 +118,7 @@ export function planLoss(situation: LossSituation): LossPlan {
 }
 
 function planOpen(situation: LossSituation): LossPlan {
-  const { pending, unreplayable } = situation;
+  const { pending } = situation;
   const ending = pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
   const unit = pending[ending];
   if (unit === undefined) return replay(situation, null);
@@ -126,7 +126,10 @@ function planOpen(situation: LossSituation): LossPlan {
     // Pipelined work in front of a ROLLBACK had no effect, but its results are owed.
     return ending === 0 ? walk(situation, 'none', ['finish-rollback'], 'gone') : replay(situation, ending);
   }
-  if (situation.failed && ending === 0 && (unit.ending === 'commit' || unit.ending === 'prepare')) {
+  // What stands in front of it may have begun another transaction, or brought a failed one back to life.
+  const isSame = pending.slice(0, ending).every((one) => !one.opens);
+  const isFailed = situation.failed && ending === 0;
+  if (isFailed && (unit.ending === 'commit' || unit.ending === 'prepare')) {
     return walk(situation, 'none', ['finish-rollback'], 'gone'); // In a failed transaction it is a ROLLBACK.
   }
   const before = pending.slice(0, ending).map((): Fate => 'unknown');
@@ -139,11 +142,11 @@ function planOpen(situation: LossSituation): LossPlan {
     return doomed ? { ...plan, doom: { kind: 'statement-failed' } } : plan;
   }
   if (unit.proof === 'committed') return afterVerdict(situation, ending, 'committed');
-  if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0 && unreplayable === null) {
+  if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0) {
     return walk(situation, 'none', ['finish'], 'gone');
   }
-  if (situation.mark === 'no-xid' || situation.failed)
-    return afterVerdict(situation, ending, 'not-committed');
+  if (!isSame) return afterVerdict(situation, ending, 'unknown');
+  if (situation.mark === 'no-xid' || isFailed) return afterVerdict(situation, ending, 'not-committed');
   if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
   const fates = pending.map((): Fate => 'unknown');
   return { situation, transaction: 'none', resolve: ending, fates, doom: null, behind: 'none' };
@@ -283,7 +286,9 @@ function replay(situation: LossSituation, ending: number | null): LossPlan {
   const mayHaveRunAlone = pending.slice(ending + 1).some((unit) => unit.sent && !unit.repeatable);
   if (pending[ending]!.opens && mayHaveRunAlone) return afterVerdict(situation, ending, 'unknown');
   const fates = inside.map((unit): Fate => (unit.sent ? 'again' : 'send'));
-  return walk(situation, pending[ending]!.opens ? 'inside' : 'none', fates, 'replay');
+  const plan = walk(situation, pending[ending]!.opens ? 'inside' : 'none', fates, 'replay');
+  // A doom counts from the first unit on: there must be no replayed transaction under it.
+  return plan.doom === null ? plan : afterVerdict(situation, ending, 'unknown');
 }
 
 /**

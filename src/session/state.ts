@@ -182,7 +182,7 @@ function onReconnected(
   if (isLate(state, event.epoch)) return go(state);
   if (state.kind !== 'reconnecting') return illegal(state, event);
   // What was decided about a transaction that is gone stays: its journal is empty by now.
-  const isDecided = state.doom !== null || state.plan.doom !== null || state.plan.transaction === 'gone';
+  const isDecided = state.doom !== null || state.plan.doom !== null;
   return proceed(isDecided ? state.plan : (event.plan ?? state.plan), event.epoch, state.doom);
 }
 
