@@ -94,8 +94,11 @@ export class UnitAssembler {
         this.#appendCopy(bytes, at, bytes.length);
         return;
       }
+      if (bytes[at] === FrontendType.Terminate) {
+        this.#isTerminated = true;
+        return;
+      }
       this.#message(bytes, at, end);
-      if (this.#isTerminated) return;
       at = end;
     }
     if (at < bytes.length) this.#partial = Buffer.from(bytes.subarray(at));
@@ -118,9 +121,6 @@ export class UnitAssembler {
         this.#close(unit);
         return;
       }
-      case FrontendType.Terminate:
-        this.#isTerminated = true;
-        return;
       case FrontendType.CopyData:
       case FrontendType.CopyDone:
       case FrontendType.CopyFail:

@@ -4,6 +4,7 @@ import { VirtualSocket, type SocketBackend } from '../../../src/pg/virtual-socke
 class Backend implements SocketBackend {
   readonly told: string[] = [];
   isWritable = true;
+  readonly transport = null;
 
   open(): void {
     this.told.push('open');
