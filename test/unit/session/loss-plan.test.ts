@@ -303,6 +303,23 @@ scenarios('R7: a transaction that can not be replayed', [
   ],
 ]);
 
+scenarios('A13: what stands behind the end of a doomed transaction is no part of it', [
+  [
+    'the next transaction, behind a COMMIT',
+    unreplayable(inTransaction(write, unsent(commit), unsent(begin), unsent(write))),
+    'gone',
+    ['refuse', 'refuse', 'send', 'send'],
+    'not-replayable',
+  ],
+  [
+    'a write, behind a ROLLBACK',
+    unreplayable(inTransaction(write, unsent(rollback), unsent(write))),
+    'gone',
+    ['refuse', 'refuse', 'send'],
+    'not-replayable',
+  ],
+]);
+
 scenarios('R8: nothing is under way', [['an idle session', autocommit(), 'none', []]]);
 
 scenarios('R15: what the application has given up on', [
