@@ -25,10 +25,6 @@ class Recorder implements UnitListener {
     this.told.push(`flush ${this.units.indexOf(unit) + 1}`);
   }
 
-  terminated(): void {
-    this.told.push('terminated');
-  }
-
   beforeAppend(): number {
     return 0;
   }
@@ -86,10 +82,19 @@ describe('the units of a conversation', () => {
       query('COMMIT'),
       end(),
     );
-    expect(told).toEqual(['open 1', 'close 1', 'open 2', 'close 2', 'open 3', 'close 3', 'terminated']);
+    expect(told).toEqual(['open 1', 'close 1', 'open 2', 'close 2', 'open 3', 'close 3']);
     expect(summary.map(({ texts }) => texts)).toEqual([['BEGIN'], ['INSERT INTO a'], ['COMMIT']]);
     expect(summary.map(({ simple }) => simple)).toEqual([true, false, true]);
     expect(summary[1]!.bytes).toBe(Buffer.concat(plain('INSERT INTO a')).toString('hex'));
+  });
+
+  it('end with the goodbye: nothing behind it may take effect', () => {
+    const { told } = new Recorder().take(
+      query('BEGIN'),
+      Buffer.concat([end(), query('DROP TABLE a')]),
+      query('COMMIT'),
+    );
+    expect(told).toEqual(['open 1', 'close 1']);
   });
 
   it('stay open over a Flush: a cursor reads on', () => {
