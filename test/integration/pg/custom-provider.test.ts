@@ -41,7 +41,7 @@ describe("the application's own topology provider", () => {
   });
 
   it('may learn of the new primary later than the driver needs it', async () => {
-    let view = hosts().filter(({ port }) => port === lab.proxy.port);
+    let view: TopologyView['hosts'] = hosts().filter(({ port }) => port === lab.proxy.port);
     const client = await lab.connect(withProvider(() => ({ hosts: view })));
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('x')`);
