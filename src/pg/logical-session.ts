@@ -310,6 +310,7 @@ export class LogicalSession
    */
   #markState(): MarkState {
     const { pending, journal } = this.conversation;
+    if (!this.#followsPrimary) return 'only-read'; // A server in recovery.
     // Without its journal nobody knows any more what ran.
     if (this.#markStateAtLoss === 'known' || journal.unreplayable !== null) return this.#markStateAtLoss;
     const ran = [...this.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];

@@ -10,6 +10,7 @@ import { HiddenAnswer } from './hidden-answer.ts';
 import type { Journal } from '../session/journal.ts';
 import type { LossPlan } from '../session/loss-plan.ts';
 import type { RecoveringSession } from './recovering-session.ts';
+import { loneTicket } from './lone-ticket.ts';
 import { makeUnit, type PgUnit } from './pg-unit.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
 import { replayJournal } from './replay.ts';
@@ -162,7 +163,7 @@ export class SessionRecovery {
     const session = this.#session;
     const { coordinator, options } = session.context;
     const lost = this.#lost;
-    if (lost === null || !coordinator.hasOthersOn(session, lost.identity)) return;
+    if (lost === null || !session.followsPrimary || !coordinator.hasOthersOn(session, lost.identity)) return;
     const abort = new AbortController();
     let ticket: Ticket;
     try {
@@ -260,11 +261,10 @@ export class SessionRecovery {
     if (this.#attempts > 1)
       await pause(options.retryMinMillis, options.retryMaxMillis, this.#attempts, signal);
     const before = this.#ticket;
-    const ticket = coordinator.join(
-      session,
-      lost.identity,
-      this.#loss?.fatal?.get('C') ?? causeCode(this.#loss),
-    );
+    const cause = this.#loss?.fatal?.get('C') ?? causeCode(this.#loss);
+    const ticket = session.followsPrimary
+      ? coordinator.join(session, lost.identity, cause)
+      : loneTicket(session);
     this.#ticket = ticket;
     before?.leave('ready');
     if (await this.#isAimed(ticket, lost, signal)) {
@@ -322,7 +322,10 @@ export class SessionRecovery {
       probed = await session.scouts.take(host, signal);
       signal.addEventListener('abort', onAbort, { once: true });
       const { connection, probe } = probed;
-      if (incarnationOf(host.address, probe) !== host.incarnation || !probe.writable) {
+      if (
+        incarnationOf(host.address, probe) !== host.incarnation ||
+        (session.followsPrimary && !probe.writable)
+      ) {
         throw new Error('the server is not what it was a moment ago');
       }
       const markWorks = await memory.markWorks(connection, host.address, probe);
