@@ -374,8 +374,13 @@ export class ModelSession {
     unit.acknowledgedSequence = ++this.#sequence;
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = this.#journal.complete(unit, digestOf(given, status), chains);
-    if (ended || status === IDLE) this.#marks.reset();
-    else if (
+    if (ended || status === IDLE) {
+      this.#marks.reset();
+      // What was sent behind it belongs to the next transaction, and nobody knows yet what it did.
+      for (const one of this.pending) {
+        if (one.writtenTo > one.start && !isTransactionControl(one)) this.#marks.unitSent(factsOf(one));
+      }
+    } else if (
       unit.commands.some(({ operation }) => operation === 'rollback' || operation === 'rollbackAndChain')
     ) {
       // Another transaction is open behind it, with another xid or none.
