@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
-import { rejectionOf } from '../../support/settle.ts';
+import { rejectionOf, settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const SET_UP = `
@@ -130,8 +130,10 @@ describe('the primary is lost under a session that has a state of its own', () =
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('x')`);
     await lab.primary.kill();
+    await waitFor(() => lab.proxy.connections.length === 0, { message: 'the client to notice' });
+    const insert = settle(client.query(`INSERT INTO note VALUES ('y')`));
     await lab.cluster.failover();
-    const error = await rejectionOf(client.query(`INSERT INTO note VALUES ('y')`));
+    const error = (await insert).error!;
     expect(error).toMatchObject({
       kind: 'transaction-not-replayable',
       code: '40001',
