@@ -93,6 +93,17 @@ export class Coordinator {
     else this.#emitters.set(member.events, left);
   }
 
+  /** True if this is a primary that was replaced: the cluster is on a higher timeline by now. */
+  isDeposed(host: ReachableHost): boolean {
+    const { systemIdentifier, highestTimeline } = this.#knowledge;
+    const isOther =
+      systemIdentifier !== null &&
+      host.systemIdentifier !== null &&
+      systemIdentifier !== host.systemIdentifier;
+    if (host.inRecovery || isOther || host.timeline === null) return false;
+    return highestTimeline !== null && host.timeline < highestTimeline;
+  }
+
   /** True if another session works on this very server. */
   hasOthersOn(member: Member, server: ServerIdentity): boolean {
     for (const other of this.#members) {

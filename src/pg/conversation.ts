@@ -109,7 +109,11 @@ export class Conversation implements Responder {
 
   message(type: number, bytes: Buffer, start: number, end: number): boolean {
     const unit = this.#pending[0];
-    if (unit === undefined || this.#hasDiverged) return false;
+    if (unit === undefined) return false;
+    if (this.#hasDiverged) {
+      this.#note(unit, type, bytes, start, end);
+      return false;
+    }
     if (unit.hasMarkInside && unit.completions > 0) {
       this.#listener.markMessage(type, bytes, start);
       return false;

@@ -235,7 +235,6 @@ export class LogicalSession
   connected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
     const { coordinator } = this.context;
     this.#adopt(probed, host, markWorks);
-    this.#followsPrimary = !probed.probe.inRecovery;
     coordinator.add(this);
     if (!probed.probe.inRecovery) coordinator.connected(host);
     for (const [name, value] of probed.connection.parameters) this.#parameters.set(name, value);
@@ -253,6 +252,7 @@ export class LogicalSession
     this.#connection = connection;
     this.#probe = probe;
     this.#server = { address: host.address, incarnation: host.incarnation };
+    this.#followsPrimary = !probe.inRecovery;
     this.marks.connected(probe, markWorks);
     this.memory.dialled(probe.searchPath);
     if (this.#keepAlive !== null)
@@ -310,7 +310,6 @@ export class LogicalSession
    */
   #markState(): MarkState {
     const { pending, journal } = this.conversation;
-    if (!this.#followsPrimary) return 'only-read'; // A server in recovery.
     // Without its journal nobody knows any more what ran.
     if (this.#markStateAtLoss === 'known' || journal.unreplayable !== null) return this.#markStateAtLoss;
     const ran = [...this.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
@@ -321,8 +320,9 @@ export class LogicalSession
 
   /** The pending units as the loss plan sees them. */
   pendingFacts(): readonly PendingUnit[] {
-    return this.conversation.pending.map((unit) => ({
+    return this.conversation.pending.map((unit, index) => ({
       sent: unit.writtenTo > unit.start,
+      given: index === 0 && this.conversation.given > 0,
       ending: endingOf(unit),
       opens: opensTransaction(unit),
       repeatable: !unit.dropped && (onlyOpens(unit) || this.judge(unit).provedRead),
@@ -464,6 +464,8 @@ export class LogicalSession
       const { name, value } = readParameter(bytes, start + 5, end);
       this.#parameters.set(name, value);
       this.memory.parameter(name, value);
+      // The standby under this session was promoted: from now on it can write.
+      if (name === 'in_hot_standby' && value === 'off') this.#followsPrimary = true;
     }
     return true;
   }
@@ -512,7 +514,14 @@ export class LogicalSession
       reason,
     });
     const isOpen = status !== IDLE;
-    const error = this.passage.send(doomError(doom, null, this.cause));
+    if (!isOpen) {
+      this.conversation.journal.reset();
+      this.marks.transactionEnded();
+      this.memory.transactionEnded();
+    }
+    // Never a 40001 for what is committed (A6).
+    const what = unit.committed ? fateError('lost', this.cause) : doomError(doom, null, this.cause);
+    const error = this.passage.send(what);
     const answer = errorAnswer(error, isOpen ? FAILED : IDLE);
     this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: isOpen });
     if (isOpen) {
@@ -579,6 +588,7 @@ export class LogicalSession
   #rollBack(): void {
     this.conversation.journal.reset();
     this.marks.transactionEnded();
+    this.memory.transactionEnded();
     this.#connection?.run('ROLLBACK').catch(() => {
       // Without its connection the transaction is gone as well.
     });
@@ -591,6 +601,7 @@ export class LogicalSession
     if (plan.transaction !== 'replay') {
       conversation.journal.reset();
       this.marks.transactionEnded();
+      this.memory.transactionEnded();
     }
     // Where the first unit was told the reason by its own error, the next ones get what PostgreSQL says.
     if (doom !== null)

@@ -53,11 +53,21 @@ export class MarkKeeper {
     this.#works = works;
     this.#awaited = 0;
     this.#isBroken = false;
-    this.transactionEnded();
+    this.#reset();
     this.statementMayBeGone();
   }
 
   transactionEnded(): void {
+    this.#reset();
+    // What was pipelined behind is already on the wire, and may have written in the next transaction.
+    for (const unit of this.#conversation.pending) {
+      if (unit.writtenTo > unit.start && !isTransactionControl(unit)) {
+        this.transaction.unitSent(this.#host.judge(unit));
+      }
+    }
+  }
+
+  #reset(): void {
     this.transaction.reset();
     this.#isDue = false;
   }
@@ -76,7 +86,9 @@ export class MarkKeeper {
 
   /** A unit is about to be written: counts it in if it runs inside a transaction. */
   sending(unit: PgUnit): void {
-    if (this.transaction.isKnown || isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
+    if (isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
+    // Alone on the wire it belongs to the transaction whose mark is known.
+    if (this.transaction.isKnown && this.#conversation.pending.length <= 1) return;
     this.transaction.unitSent(this.#host.judge(unit));
   }
 
@@ -91,6 +103,7 @@ export class MarkKeeper {
    */
   withUnit(unit: PgUnit): { readonly where: 'inside' | 'behind'; readonly messages: Buffer } | null {
     if (!this.#works || !this.transaction.wanted || !unit.closed || this.#awaited > 0) return null;
+    if (!this.#isInTransaction(unit)) return null;
     // In a failed transaction it would only fail as well, and behind a COMMIT it would see another one.
     if (this.#conversation.journal.status === FAILED || isTransactionControl(unit)) return null;
     if (mayCopyIn(unit)) {

@@ -42,8 +42,8 @@ export async function openSession(session: LogicalSession, signal: AbortSignal):
       if (chosen?.kind === 'rejected') throw chosen.error;
       if (chosen?.kind === 'selected') {
         leftOpen.delete(chosen.probed);
-        await begin(session, chosen.probed, chosen.host);
-        return;
+        if (await begin(session, chosen.probed, chosen.host)) return;
+        break; // Replaced meanwhile.
       }
     }
   } finally {
@@ -81,17 +81,33 @@ function choose(attempts: readonly Attempt[], attrs: TargetSessionAttrs, isCompl
 async function tryHost(session: LogicalSession, address: HostAddress, signal: AbortSignal): Promise<Attempt> {
   try {
     const probed = await session.scouts.open(address, signal);
-    return { observation: observationOf(address, probed.probe), probed, error: null };
+    const observation = observationOf(address, probed.probe);
+    if (session.context.coordinator.isDeposed(observation)) {
+      probed.connection.terminate();
+      const error = new FailoverFailedError(`${hostKey(address)} was the primary once, and was replaced`);
+      return { observation: { kind: 'unreachable', address, reason: 'deposed' }, probed: null, error };
+    }
+    return { observation, probed, error: null };
   } catch (error) {
     signal.throwIfAborted();
     return { observation: failureOf(address, error), probed: null, error };
   }
 }
 
-async function begin(session: LogicalSession, probed: ProbedConnection, host: ReachableHost): Promise<void> {
-  const { memory } = session.context;
+/** False if the host was replaced while this was under way. */
+async function begin(
+  session: LogicalSession,
+  probed: ProbedConnection,
+  host: ReachableHost,
+): Promise<boolean> {
+  const { coordinator, memory } = session.context;
   const markWorks = await memory.markWorks(probed.connection, host.address, probed.probe);
+  if (coordinator.isDeposed(host)) {
+    probed.connection.terminate();
+    return false;
+  }
   session.connected(probed, host, markWorks);
+  return true;
 }
 
 /** Joins the failover: a connection that comes now waits for the new primary like the sessions that had one. */
@@ -107,7 +123,7 @@ async function openOnPrimary(session: LogicalSession, signal: AbortSignal): Prom
       const host = await ticket.primary(limit);
       try {
         const probed = await session.scouts.take(host, limit);
-        await begin(session, probed, host);
+        if (!(await begin(session, probed, host))) throw new Error('the host was replaced meanwhile');
         outcome = 'ready';
         return;
       } catch (error) {

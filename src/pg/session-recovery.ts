@@ -288,6 +288,13 @@ export class SessionRecovery {
       found.probed.connection.terminate();
       return;
     }
+    if (coordinator.isDeposed(found.host)) {
+      // Another session's search has found its successor since.
+      found.probed.connection.terminate();
+      ticket.refused(found.host);
+      this.#begin();
+      return;
+    }
     session.reconnected(found.probed, found.host, found.markWorks);
     const plan = this.#planIsFinal ? null : session.makePlan();
     session.dispatch({ kind: 'reconnected', epoch, plan });

@@ -39,6 +39,8 @@ export interface PendingUnit {
   /** False only if none of its bytes was ever written to a socket (R1). */
   readonly sent: boolean;
   readonly ending: Ending;
+  /** The application was given part of its answer. */
+  readonly given: boolean;
   /** A transaction may be open behind it where none was before, or a new one behind the old one. */
   readonly opens: boolean;
   /** Outside a transaction it may run twice and leave the same behind: a proved read, BEGIN, SET, … (R2). */
@@ -146,6 +148,8 @@ function planOpen(situation: LossSituation): LossPlan {
     return walk(situation, 'none', ['finish'], 'gone');
   }
   if (!isSame) return afterVerdict(situation, ending, 'unknown');
+  // In a failed transaction a COMMIT rolls back, and a string goes on behind it.
+  if (isFailed && unit.ending === 'commit-inside') return afterVerdict(situation, ending, 'unknown');
   if (situation.mark === 'no-xid' || isFailed) return afterVerdict(situation, ending, 'not-committed');
   if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
   const fates = pending.map((): Fate => 'unknown');
@@ -159,7 +163,13 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
   switch (outcome) {
     case 'not-committed':
       // Of a string with a ROLLBACK this is no news: what stands behind that may have committed by itself.
-      return commit.ending === 'unclear' ? afterVerdict(situation, unit, 'unknown') : replay(situation, unit);
+      if (commit.ending === 'unclear') return afterVerdict(situation, unit, 'unknown');
+      if (commit.given && (commit.ending === 'trailing-commit' || commit.ending === 'commit-inside')) {
+        // R11: its COMMIT would run before its results can be compared.
+        const reason = 'part of the result of a string that holds its COMMIT had been given';
+        return gone(situation, { kind: 'not-replayable', reason }, unit);
+      }
+      return replay(situation, unit);
     case 'committed': {
       const before = situation.pending.slice(0, unit).map((): Fate => 'lost');
       switch (commit.ending) {
