@@ -234,6 +234,7 @@ export class LogicalSession
   /** The first connection is there. */
   connected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
     const { coordinator } = this.context;
+    this.memory.dialled(probed.probe.searchPath);
     this.#adopt(probed, host, markWorks);
     coordinator.add(this);
     if (!probed.probe.inRecovery) coordinator.connected(host);
@@ -254,7 +255,6 @@ export class LogicalSession
     this.#server = { address: host.address, incarnation: host.incarnation };
     this.#followsPrimary = !probe.inRecovery;
     this.marks.connected(probe, markWorks);
-    this.memory.dialled(probe.searchPath);
     if (this.#keepAlive !== null)
       connection.setKeepAlive(this.#keepAlive.enable, this.#keepAlive.initialDelayMillis);
     if (!this.#isReferenced) connection.unref();
@@ -642,6 +642,8 @@ export class LogicalSession
     this.#socket.emit('backendKeyData', { processID: connection.processId, secretKey: connection.secretKey });
     const news: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
+      this.memory.parameter(name, value);
+      if (name === 'in_hot_standby') this.#followsPrimary = value === 'off';
       if (this.#parameters.get(name) === value) continue;
       this.#parameters.set(name, value);
       news.push(parameterStatus(name, value));

@@ -337,7 +337,7 @@ export class SessionRecovery {
       }
       const markWorks = await memory.markWorks(connection, host.address, probe);
       await this.#fence(connection, host, signal);
-      await this.#restore(connection);
+      await this.#restore(connection, probe.searchPath);
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
       if (texts.length > 0) await database.learn(texts, connection, session.memory.judged);
       if (connection.isLost) throw new Error('the connection was lost again');
@@ -371,7 +371,7 @@ export class SessionRecovery {
   }
 
   /** R8: the session's state, by value and verified, before anything else. */
-  async #restore(connection: ServerConnection): Promise<void> {
+  async #restore(connection: ServerConnection, searchPath: string | null): Promise<void> {
     const session = this.#session;
     if (this.#refusal !== null) return;
     const target = await session.memory.target(connection);
@@ -379,6 +379,8 @@ export class SessionRecovery {
       this.#refusal = target.reason;
       return;
     }
+    // In front of `restored`, which puts the session's own path in its place.
+    session.memory.dialled(searchPath);
     this.#stateInDoubt ??= target.inDoubtIfCommitted;
     this.#stateInDoubtIfRolledBack ??= target.inDoubtIfRolledBack;
     if (target.snapshot !== null) {

@@ -136,6 +136,8 @@ export class UnitAssembler {
 
   #extended(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
     const body = start + 5;
+    // Behind its Execute only the end may follow: else the mark's answer could not be told from the application's.
+    if (unit.executes > 0 && bytes[start] !== FrontendType.Sync) unit.isPlain = false;
     switch (bytes[start]) {
       case FrontendType.Parse: {
         const { name, text } = readParse(bytes, body);

@@ -111,6 +111,10 @@ export class Journal<U extends Unit> {
       return true;
     }
     if (this.#unreplayable !== null) return false;
+    if (unit.dropped) {
+      this.makeUnreplayable('a limit of the journal was passed while one of its statements was under way');
+      return false;
+    }
     this.#units.push(unit);
     if (this.#units.length > this.#limits.maxStatements) {
       this.makeUnreplayable(

@@ -272,14 +272,14 @@ export type Mode =
   /** The application believes one open, but no server has it: nothing may run in autocommit. */
   | 'orphaned';
 
-/** Plans what stands behind a unit that ended a transaction and gets an error instead of its answer. */
+/**
+ * Plans what stands behind a unit that ended a transaction and gets an error instead of its answer. If it was to open
+ * another one, the session is doomed until the application ends that: it may already have written more into it.
+ */
 function walkBehind(situation: LossSituation, unit: number, decided: readonly Fate[]): LossPlan {
   const { ending, opens } = situation.pending[unit]!;
-  if (!opens || ending === 'trailing-commit') return walk(situation, 'none', decided, 'gone');
-  const plan = walk(situation, 'orphaned', decided, 'gone');
-  // An error given to a lone COMMIT AND CHAIN ends it (A13); but what comes before it is told meant the chained one.
-  const isLast = unit === situation.pending.length - 1;
-  return ending === 'commit-and-chain' && isLast ? { ...plan, doom: null } : plan;
+  const isOrphaned = opens && ending !== 'trailing-commit';
+  return walk(situation, isOrphaned ? 'orphaned' : 'none', decided, 'gone');
 }
 
 /**
@@ -313,8 +313,13 @@ function gone(situation: LossSituation, doom: Doom, ending: number | null): Loss
     const fates = pending.map((): Fate => 'refuse');
     return { ...walk(situation, 'orphaned', fates, 'gone'), doom };
   }
+  const mode = pending[end]!.opens ? 'orphaned' : 'none';
   const fates = pending.slice(0, end + 1).map((): Fate => 'refuse');
-  return { ...walk(situation, pending[end]!.opens ? 'orphaned' : 'none', fates, 'gone'), doom };
+  const plan = walk(situation, mode, fates, 'gone');
+  if (plan.doom === null || mode === 'orphaned') return { ...plan, doom };
+  // A transaction behind it is in doubt: that doom must outlive this one, which the refusal would end.
+  const told = pending.slice(0, end + 1).map((unit): Fate => (unit.sent ? 'unknown' : 'withdraw'));
+  return walk(situation, mode, told, 'gone');
 }
 
 function endsAlone(unit: PendingUnit): boolean {
@@ -358,6 +363,8 @@ function walk(
     : 'outcome-unknown';
   if (pending.slice(decided.length).some((unit) => unit.withdrawn)) kind = 'withdrawn';
   const doom: Doom | null = hasRefused || mode === 'orphaned' ? { kind } : null;
+  // A doom counts from the first unit on: nothing may run under it.
+  if (doom !== null) for (const [i, fate] of fates.entries()) if (fate === 'again') fates[i] = 'unknown';
   return { situation, transaction, resolve: null, fates, doom, behind: mode };
 }
 

@@ -499,8 +499,9 @@ export class ModelSession {
   }
 
   #facts(): PendingUnit[] {
-    return this.pending.map((unit) => ({
+    return this.pending.map((unit, index) => ({
       sent: unit.writtenTo > unit.start,
+      given: index === 0 && this.#given.length > 0,
       ending: endingOf(unit),
       opens: opensTransaction(unit),
       repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
@@ -596,9 +597,7 @@ function serve(wire: Wire, next: ToServer): void {
 
 function endsDoom(unit: ModelUnit): boolean {
   const ending = endingOf(unit);
-  return (
-    ending === 'rollback' || ending === 'commit' || ending === 'commit-and-chain' || ending === 'prepare'
-  );
+  return ending === 'rollback' || ending === 'commit' || ending === 'prepare';
 }
 
 /** The model's mark is the transaction itself. */

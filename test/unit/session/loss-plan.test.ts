@@ -234,7 +234,7 @@ describe('R6: the verdict', () => {
     'finish',
     'unknown',
   ]);
-  check('committed, a chained COMMIT', after('committed', 0, chain), 'gone', ['lost']);
+  check('committed, a chained COMMIT', after('committed', 0, chain), 'gone', ['lost'], 'outcome-unknown');
   check(
     'committed, COMMIT; BEGIN',
     after('committed', 0, commitAndBegin),

@@ -5,6 +5,7 @@ import type { LossPlan, LossSituation, PendingUnit } from '../../../src/session/
 const PLAIN: PendingUnit = {
   sent: true,
   ending: 'none',
+  given: false,
   opens: false,
   repeatable: false,
   proof: 'nothing',
@@ -115,7 +116,7 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
 }
 
 /** What ends a doom when it is refused. */
-const SOLE_ENDINGS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'rollback']);
+const SOLE_ENDINGS: ReadonlySet<string> = new Set(['commit', 'prepare', 'rollback']);
 
 function committedLater(pending: readonly PendingUnit[], opener: number): boolean {
   const end = pending.findIndex((unit, i) => i >= opener && unit.sent && unit.ending !== 'none');
