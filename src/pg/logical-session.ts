@@ -473,10 +473,11 @@ export class LogicalSession
   unitCompleted({ unit, status, wasOpen, ended }: UnitCompleted): Buffer | null {
     if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#assembler.detach(unit);
-    if (status !== IDLE && !ended && unit.texts.some((text) => text.mayRollBack))
-      this.marks.anotherTransaction(unit);
+    // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
+    const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayRollBack));
+    if (isAnother) this.marks.anotherTransaction(unit);
+    else if (status === IDLE) this.marks.transactionEnded();
     if (ended || status === IDLE) {
-      this.marks.transactionEnded();
       this.#assembler.forgetPortals();
       if (wasOpen) this.memory.transactionEnded();
     }

@@ -144,7 +144,8 @@ function planOpen(situation: LossSituation): LossPlan {
     return doomed ? { ...plan, doom: { kind: 'statement-failed' } } : plan;
   }
   if (unit.proof === 'committed') return afterVerdict(situation, ending, 'committed');
-  if (situation.mark === 'only-read' && unit.ending === 'commit' && ending === 0) {
+  const isLone = unit.ending === 'commit' && ending === 0;
+  if (situation.mark === 'only-read' && isLone && situation.unreplayable === null) {
     return walk(situation, 'none', ['finish'], 'gone');
   }
   if (!isSame) return afterVerdict(situation, ending, 'unknown');

@@ -376,15 +376,17 @@ export class ModelSession {
     const ended = this.#journal.complete(unit, digestOf(given, status), chains);
     if (ended || status === IDLE) {
       this.#marks.reset();
-      // What was sent behind it belongs to the next transaction, and nobody knows yet what it did.
-      for (const one of this.pending) {
-        if (one.writtenTo > one.start && !isTransactionControl(one)) this.#marks.unitSent(factsOf(one));
+      // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
+      if (status !== IDLE && !isTransactionControl(unit)) {
+        this.#marks.unitSent({ provedRead: false, staysInside: false });
       }
+      this.#countSent();
     } else if (
       unit.commands.some(({ operation }) => operation === 'rollback' || operation === 'rollbackAndChain')
     ) {
       // Another transaction is open behind it, with another xid or none.
       this.#marks.reset();
+      this.#countSent();
       if (!isTransactionControl(unit)) this.#marks.unitSent(factsOf(unit));
     }
     this.#tell(unit, { kind: 'answer', messages: given });
@@ -486,6 +488,13 @@ export class ModelSession {
       this.#planIsFinal = false;
     }
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.#makePlan() });
+  }
+
+  /** What was sent behind the end of a transaction belongs to the next one, and nobody knows yet what it did. */
+  #countSent(): void {
+    for (const one of this.pending) {
+      if (one.writtenTo > one.start && !isTransactionControl(one)) this.#marks.unitSent(factsOf(one));
+    }
   }
 
   #makePlan(): LossPlan {
