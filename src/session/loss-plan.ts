@@ -164,7 +164,10 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
   switch (outcome) {
     case 'not-committed':
       // Of a string with a ROLLBACK this is no news: what stands behind that may have committed by itself.
-      if (commit.ending === 'unclear') return afterVerdict(situation, unit, 'unknown');
+      // Nor of one whose COMMIT may have been a ROLLBACK because something in front of it had failed.
+      if (commit.ending === 'unclear' || (commit.ending === 'commit-inside' && unit > 0)) {
+        return afterVerdict(situation, unit, 'unknown');
+      }
       if (commit.given && (commit.ending === 'trailing-commit' || commit.ending === 'commit-inside')) {
         // R11: its COMMIT would run before its results can be compared.
         const reason = 'part of the result of a string that holds its COMMIT had been given';
