@@ -248,6 +248,7 @@ function wasTold(unit: ModelUnit, write: number): boolean {
  */
 function serverRefused(opener: ModelUnit | null, unit: ModelUnit): boolean {
   const [told] = opener?.told ?? [];
-  if (told?.kind === 'unknown' && unit.told[0]?.kind === 'unknown') return true;
+  const openerIsTold = told?.kind === 'unknown' || told?.kind === 'refuse';
+  if (openerIsTold && unit.told[0]?.kind === 'unknown') return true;
   return told?.kind === 'answer' && told.messages.some(({ kind }) => kind === 'E');
 }
