@@ -150,7 +150,11 @@ export class LogicalSession
   }
 
   get journal(): readonly OrderedUnit[] {
-    return this.units;
+    return this.isLast ? [] : this.units; // Nobody waits for who goes last.
+  }
+
+  get isLast(): boolean {
+    return this.#recovery.isLast;
   }
 
   get units(): readonly PgUnit[] {

@@ -13,11 +13,16 @@ export type ReplayResult =
   | { readonly kind: 'replayed'; readonly status: number }
   /** R5 */
   | { readonly kind: 'diverged'; readonly reason: string }
-  /** R10: the cause lies in the moment, so it starts again from the beginning. */
-  | { readonly kind: 'again'; readonly reason: string };
+  /**
+   * R10: the cause lies in the moment, so it starts again from the beginning; with `isOutOfOrder` behind all others,
+   * since what diverged depends on who comes first, and the recorded order is not always that of the locks.
+   */
+  | { readonly kind: 'again'; readonly reason: string; readonly isOutOfOrder: boolean };
 
 /** What a replay needs of its session. */
 export interface ReplaySource {
+  /** It has been out of order once, and goes behind all others now. */
+  readonly isLast: boolean;
   readonly units: readonly PgUnit[];
   unitBytes(unit: PgUnit): Buffer;
   readonly names: NamedStatements;
@@ -52,7 +57,7 @@ export async function replayJournal(
     }
     const alone =
       index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrderSensitive(unit);
-    if (alone && index > 0) await abortable(order.turn(unit), signal);
+    if (alone && index > 0) await abortable(order.turn(source.isLast ? LAST : unit), signal);
     let end = index + 1;
     if (!alone) {
       while (end < units.length && joins(units[end]!, units[end - 1]!, skipped)) end++;
@@ -61,12 +66,19 @@ export async function replayJournal(
     send(batch, source, connection, progress);
     await abortable(progress.completed(), signal);
     signal.throwIfAborted();
-    if (progress.result !== null) return progress.result;
+    const { result } = progress;
+    if (result?.kind === 'diverged' && alone && index > 0 && isOrderSensitive(unit) && !source.isLast) {
+      return { kind: 'again', reason: result.reason, isOutOfOrder: true };
+    }
+    if (result !== null) return result;
     index = end;
     order.advance(index);
   }
   return { kind: 'replayed', status: progress.status };
 }
+
+/** Behind everything that anybody has to replay. */
+const LAST = { acknowledgedSequence: Number.POSITIVE_INFINITY };
 
 /** True if a unit may go out in the same write as the one before it. */
 function joins(unit: PgUnit, previous: PgUnit, skipped: ReadonlySet<PgUnit>): boolean {
@@ -205,7 +217,7 @@ class ReplayedUnit implements Responder {
     }
     if (sameResults(expected, digest)) return null;
     if (this.#error !== null && this.#error !== unit.error && liesInTheMoment(this.#error)) {
-      return { kind: 'again', reason: `SQLSTATE ${this.#error}` };
+      return { kind: 'again', reason: `SQLSTATE ${this.#error}`, isOutOfOrder: false };
     }
     if (this.#error !== unit.error) {
       const now = this.#error === null ? 'succeeded' : `failed with SQLSTATE ${this.#error}`;

@@ -79,12 +79,18 @@ export class SessionRecovery {
   /** The same if it is rolled back. */
   #stateInDoubtIfRolledBack: string | null = null;
   #aimed = false;
+  /** A replay was out of order: the next one goes behind all others. */
+  #isLast = false;
   /** Isolation, access mode and deferrability of the transaction that a COMMIT AND CHAIN under way ends. */
   #chainMode: SqlRow | null = null;
   #passedFirstBarrier = false;
 
   constructor(session: RecoveringSession) {
     this.#session = session;
+  }
+
+  get isLast(): boolean {
+    return this.#isLast;
   }
 
   get refusal(): string | null {
@@ -110,6 +116,7 @@ export class SessionRecovery {
     this.#backends = [];
     this.#planIsFinal = false;
     this.#aimed = false;
+    this.#isLast = false;
     this.#attempts = 0;
     this.#startedAt = performance.now();
   }
@@ -516,6 +523,7 @@ export class SessionRecovery {
         session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: result.reason } });
         return;
       case 'again':
+        if (result.isOutOfOrder) this.#isLast = true;
         coordinator.publish('replayFailed', {
           ...about,
           durationMillis: durationMillis(),

@@ -99,7 +99,8 @@ describe('any session in any world', () => {
       expect(world.problems, report(Number(SEED), world)).toEqual([]);
       return;
     }
-    const first = Math.floor(Math.random() * 0x7fff_ffff);
+    // In CI the same sessions each time, so that a change fails only for what it brought; elsewhere other ones each time.
+    const first = process.env['CI'] === undefined ? Math.floor(Math.random() * 0x7fff_ffff) : 1;
     const seen = new Map<string, number>();
     for (let seed = first; seed < first + SESSIONS; seed++) {
       const world = simulate(seed);

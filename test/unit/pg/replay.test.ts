@@ -80,6 +80,7 @@ function journal(...units: readonly (readonly [text: string, result: Result])[])
   return {
     units: list,
     unitBytes: (unit: PgUnit) => arena.subarray(unit.start, unit.end),
+    isLast: true,
     names: new NamedStatements(new Map()),
   };
 }
