@@ -82,8 +82,9 @@ describe('another session has changed the rows before they are read again', () =
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query('INSERT INTO stock VALUES (3, 30)');
-    await lab.killPrimary();
+    // In front of the kill: the session looks for a server at once.
     await lab.proxyOf(lab.cluster.standbys[0]!).refuse();
+    await lab.killPrimary();
     await lab.cluster.failover();
     // The driver can't come before this other session.
     await lab.primary.query('INSERT INTO stock VALUES (3, 33)');
@@ -138,8 +139,9 @@ describe('another session has changed the rows before they are read again', () =
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query('SELECT * FROM stock WHERE id = 1');
-    await lab.killPrimary();
+    // In front of the kill: the session looks for a server at once.
     await lab.proxyOf(lab.cluster.standbys[0]!).refuse();
+    await lab.killPrimary();
     await lab.cluster.failover();
     await lab.primary.query('ALTER TABLE stock RENAME COLUMN amount TO quantity');
     await lab.proxy.pass();
