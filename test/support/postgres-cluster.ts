@@ -151,9 +151,12 @@ export class PostgresCluster {
     if (this.#synchronous) await this.#setSynchronousStandbys(primary, true);
   }
 
-  /** Waits until every running standby has replayed what the primary has written up to now. */
-  async waitForReplay({ timeoutMillis = 10_000 }: { timeoutMillis?: number } = {}): Promise<void> {
-    const target = await this.#writtenPosition(timeoutMillis);
+  /** Waits until every running standby has replayed up to the LSN; without one, what the primary has written up to now. */
+  async waitForReplay({
+    timeoutMillis = 10_000,
+    upTo,
+  }: { timeoutMillis?: number; upTo?: string } = {}): Promise<void> {
+    const target = upTo ?? (await this.#writtenPosition(timeoutMillis));
     await Promise.all(
       this.standbys
         .filter((node) => node.isRunning)
