@@ -11,6 +11,11 @@ export const ON_TERMINATED = ['error', 'replay'] as const;
 /** See `FailoverOptions.onTerminated`. */
 export type OnTerminated = (typeof ON_TERMINATED)[number];
 
+/** What happens to an open transaction that may have acted outside of its database (R7). */
+export const ON_OUTSIDE_EFFECTS = ['refuse', 'replay'] as const;
+/** See `FailoverOptions.onOutsideEffects`. */
+export type OnOutsideEffects = (typeof ON_OUTSIDE_EFFECTS)[number];
+
 /**
  * The value of the one configuration key that holdfast adds to a driver's own: `failover`.
  *
@@ -50,6 +55,13 @@ export interface FailoverOptions {
    * without holdfast. `'replay'`: treated like the loss of the server. Default `'error'`, as somebody meant it.
    */
   readonly onTerminated?: OnTerminated | undefined;
+  /**
+   * What follows when a transaction is lost that may have acted outside of its database: dblink, foreign tables,
+   * COPY … PROGRAM, code in untrusted languages, and, where the database has any of these, code that nobody can see
+   * through. A replay would do it a second time. `'refuse'`: TransactionNotReplayableError (R7). `'replay'`: it is
+   * replayed all the same, which suits what may happen twice. Default `'refuse'`.
+   */
+  readonly onOutsideEffects?: OnOutsideEffects | undefined;
   /**
    * Bytes of statements that one open transaction may have in the journal. A larger one goes on, but can't be
    * replayed any more (R7). 0 switches replaying off. At most `maxProcessJournalBytes`. Default 16777216 (16 MiB).
@@ -96,6 +108,7 @@ export interface ResolvedFailoverOptions extends Required<Omit<FailoverOptions, 
   readonly barrierTimeoutMillis: number;
   readonly terminationProbeMillis: number;
   readonly onTerminated: OnTerminated;
+  readonly onOutsideEffects: OnOutsideEffects;
   readonly maxJournalBytes: number;
   readonly maxProcessJournalBytes: number;
   readonly maxJournalStatements: number;
@@ -145,7 +158,7 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   drainConcurrency: count(32, 1),
 };
 
-const OTHER_KEYS = ['hosts', 'provider', 'onTerminated', 'sessionVariables'];
+const OTHER_KEYS = ['hosts', 'provider', 'onTerminated', 'onOutsideEffects', 'sessionVariables'];
 const KNOWN_KEYS = [...Object.keys(NUMBER_RULES), ...OTHER_KEYS];
 
 /** PostgreSQL's valid_custom_variable_name: identifiers joined by at least one dot. */
@@ -175,7 +188,8 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     ...resolveNumbers(options),
     hosts,
     provider,
-    onTerminated: resolveOnTerminated(options['onTerminated']),
+    onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
+    onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
   });
 }
@@ -240,12 +254,13 @@ function isProvider(value: unknown): value is TopologyProvider {
   return typeof discover === 'function' && (watch === undefined || typeof watch === 'function');
 }
 
-function resolveOnTerminated(value: unknown): OnTerminated {
-  if (value === undefined) return 'error';
-  const known = ON_TERMINATED.find((word) => word === value);
+/** One of two words; the first is the default. */
+function resolveWord<Word extends string>(key: string, words: readonly [Word, Word], value: unknown): Word {
+  if (value === undefined) return words[0];
+  const known = words.find((word) => word === value);
   if (known !== undefined) return known;
   throw new ConfigurationError(
-    `failover.onTerminated must be 'error' or 'replay', but is ${quoteValue(value)}`,
+    `failover.${key} must be '${words[0]}' or '${words[1]}', but is ${quoteValue(value)}`,
   );
 }
 

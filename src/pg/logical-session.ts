@@ -6,13 +6,7 @@ import { InternalError, SessionClosedError } from '../errors.ts';
 import type { FailoverEvents } from '../events.ts';
 import { Arena } from '../session/arena.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import {
-  planLoss,
-  type Doom,
-  type LossPlan,
-  type MarkState,
-  type PendingUnit,
-} from '../session/loss-plan.ts';
+import type { Doom, LossPlan, PendingUnit } from '../session/loss-plan.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, parameterStatus, readParameter } from './backend-messages.ts';
@@ -26,6 +20,7 @@ import { enterLiveSession, leaveLiveSession } from './live-sessions.ts';
 import { SYNC_MESSAGE } from './frontend-messages.ts';
 import { errorAnswer } from './local-answers.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
+import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
 import { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
@@ -41,7 +36,7 @@ import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
-import { endingOf, isTransactionControl, onlyOpens, opensTransaction, proofOf } from './unit-facts.ts';
+import { endingOf } from './unit-facts.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 /** The application should wait for 'drain' when more than this waits unsent. */
@@ -57,7 +52,14 @@ let sessions = 0;
  * `SessionRecovery`'s; what the driver answers itself is `LocalResponder`'s.
  */
 export class LogicalSession
-  implements ConnectionOwner, UnitListener, ConversationListener, Member, MarkHost, ResponderHost
+  implements
+    ConnectionOwner,
+    UnitListener,
+    ConversationListener,
+    Member,
+    MarkHost,
+    ResponderHost,
+    AssessedSession
 {
   readonly id = ++sessions;
   readonly context: SessionContext;
@@ -71,6 +73,7 @@ export class LogicalSession
   readonly #arena: Arena;
   readonly #assembler: UnitAssembler;
   readonly #recovery: SessionRecovery;
+  readonly #assessment: LossAssessment;
   readonly #responder: LocalResponder;
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
@@ -83,10 +86,6 @@ export class LogicalSession
   #followsPrimary = true;
   /** Above zero the application's units stay here: something of the driver's own must be answered first. */
   #holds = 0;
-  /** Mark of the transaction that was open when the connection was lost. */
-  #markInDoubt: CommitMark | null = null;
-  #markStateAtLoss: MarkState = 'unknown';
-  #wasUncovered = true;
   #isReferenced = true;
   #keepAlive: { readonly enable: boolean; readonly initialDelayMillis: number } | null = null;
   #needsDrain = false;
@@ -111,6 +110,7 @@ export class LogicalSession
     this.#journalMemory = new JournalMemory(this.#arena, this.conversation, coordinator, options, this.id);
     this.#responder = new LocalResponder(this.conversation, this.passage, this);
     this.#recovery = new SessionRecovery(this);
+    this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
   }
 
@@ -162,7 +162,7 @@ export class LogicalSession
   }
 
   get markInDoubt(): CommitMark | null {
-    return this.#markInDoubt;
+    return this.#assessment.mark;
   }
 
   get doom(): Doom | null {
@@ -215,16 +215,7 @@ export class LogicalSession
   }
 
   judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
-    const { database } = this.context;
-    const { judged } = this.memory;
-    let provedRead = unit.texts.length > 0;
-    let staysInside = provedRead;
-    for (const text of unit.texts) {
-      const judgement = database.known(text, judged);
-      provedRead &&= judgement?.provedRead ?? false;
-      staysInside &&= judgement?.staysInside ?? false;
-    }
-    return { provedRead, staysInside };
+    return this.#assessment.judge(unit);
   }
 
   dispatch(event: SessionEvent): void {
@@ -281,9 +272,7 @@ export class LogicalSession
     this.#holds = 0;
     this.conversation.interrupted();
     if (state.kind === 'online') {
-      this.#markInDoubt = this.marks.transaction.mark;
-      this.#markStateAtLoss = this.marks.transaction.state;
-      this.#wasUncovered = this.marks.transaction.isUncovered;
+      this.#assessment.lost(this.marks.transaction);
       this.#recovery.lost(loss);
     }
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.makePlan() });
@@ -295,44 +284,12 @@ export class LogicalSession
     this.#connection = null;
   }
 
-  /** What is to become of the session's work, from what is known now. */
   makePlan(): LossPlan {
-    const { journal } = this.conversation;
-    const refusal = this.#recovery.refusal ?? this.memory.knownRefusal;
-    return planLoss({
-      open: journal.open,
-      failed: journal.status === FAILED,
-      unreplayable: journal.open ? (journal.unreplayable ?? refusal) : null,
-      mark: this.#markState(),
-      pending: this.pendingFacts(),
-    });
+    return this.#assessment.plan();
   }
 
-  /**
-   * What was known of the xid when the connection was lost; statements that had not been judged then may be by now, on
-   * the new connection.
-   */
-  #markState(): MarkState {
-    const { pending, journal } = this.conversation;
-    // Without its journal nobody knows any more what ran.
-    if (this.#markStateAtLoss === 'known' || journal.unreplayable !== null) return this.#markStateAtLoss;
-    const ran = [...this.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
-    const judged = ran.filter((unit) => !isTransactionControl(unit)).map((unit) => this.judge(unit));
-    if (judged.every(({ provedRead }) => provedRead)) return 'only-read';
-    return this.#wasUncovered || judged.some(({ staysInside }) => !staysInside) ? 'unknown' : 'no-xid';
-  }
-
-  /** The pending units as the loss plan sees them. */
   pendingFacts(): readonly PendingUnit[] {
-    return this.conversation.pending.map((unit, index) => ({
-      sent: unit.writtenTo > unit.start,
-      given: index === 0 && this.conversation.given > 0,
-      ending: endingOf(unit),
-      opens: opensTransaction(unit),
-      repeatable: !unit.dropped && (onlyOpens(unit) || this.judge(unit).provedRead),
-      proof: proofOf(unit),
-      withdrawn: unit.withdrawn,
-    }));
+    return this.#assessment.pending();
   }
 
   // ---- from the application ----------------------------------------------------------------------------------

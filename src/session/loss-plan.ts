@@ -45,6 +45,8 @@ export interface PendingUnit {
   readonly opens: boolean;
   /** Outside a transaction it may run twice and leave the same behind: a proved read, BEGIN, SET, … (R2). */
   readonly repeatable: boolean;
+  /** Why it must not run a second time even if all that it did here was rolled back; null if it may (A7). */
+  readonly actsOutside: string | null;
   readonly proof: Proof;
   /** The application has given up on it (R15). */
   readonly withdrawn: boolean;
@@ -291,9 +293,11 @@ function walkBehind(situation: LossSituation, unit: number, decided: readonly Fa
  * if it ran, outside of it.
  */
 function replay(situation: LossSituation, ending: number | null): LossPlan {
-  const { pending, unreplayable } = situation;
-  if (unreplayable !== null) return gone(situation, { kind: 'not-replayable', reason: unreplayable }, ending);
+  const { pending } = situation;
   const inside = pending.slice(0, (ending ?? pending.length - 1) + 1);
+  const outside = inside.find((unit) => unit.sent && unit.actsOutside !== null)?.actsOutside ?? null; // A7
+  const reason = situation.unreplayable ?? outside;
+  if (reason !== null) return gone(situation, { kind: 'not-replayable', reason }, ending);
   if (inside.some((unit) => unit.withdrawn)) return gone(situation, { kind: 'withdrawn' }, ending); // R15
   if (ending === null) return walk(situation, 'inside', [], 'replay');
   // Not committed may also mean that the COMMIT failed; then it opened nothing, and what is behind ran by itself.
@@ -399,12 +403,12 @@ function fateOutside(pending: readonly PendingUnit[], index: number): Fate {
 
 /**
  * False if the transaction that begins here must not be begun again: its COMMIT was pipelined before its mark could come
- * back, or the application has given up on one of its statements (R15).
+ * back, the application has given up on one of its statements (R15), or one may have acted outside the database (A7).
  */
 function mayBegin(pending: readonly PendingUnit[], beginning: number): boolean {
   for (let i = beginning; i < pending.length; i++) {
     const unit = pending[i]!;
-    if (unit.withdrawn) return false;
+    if (unit.withdrawn || (unit.sent && unit.actsOutside !== null)) return false;
     if (unit.ending === 'none') continue;
     return unit.ending === 'rollback' || !unit.sent;
   }

@@ -514,6 +514,7 @@ export class ModelSession {
       ending: endingOf(unit),
       opens: opensTransaction(unit),
       repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
+      actsOutside: null,
       proof: proofOf(unit),
       withdrawn: unit.withdrawn,
     }));

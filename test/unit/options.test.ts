@@ -14,6 +14,7 @@ const DEFAULTS = {
   barrierTimeoutMillis: 2_000,
   terminationProbeMillis: 250,
   onTerminated: 'error',
+  onOutsideEffects: 'refuse',
   maxJournalBytes: 16_777_216,
   maxProcessJournalBytes: 268_435_456,
   maxJournalStatements: 100_000,
@@ -52,6 +53,7 @@ describe('the failover key', () => {
       sessionVariables,
       timeoutMillis: 1_000,
       onTerminated: 'replay',
+      onOutsideEffects: 'replay',
       maxJournalBytes: 0,
     };
     const resolved = resolve(given);
@@ -62,6 +64,7 @@ describe('the failover key', () => {
       sessionVariables: ['app.tenant', 'app.a.b$1'],
       timeoutMillis: 1_000,
       onTerminated: 'replay',
+      onOutsideEffects: 'replay',
       maxJournalBytes: 0,
     });
     for (const part of [resolved, resolved.hosts, resolved.sessionVariables])
@@ -116,6 +119,7 @@ describe('what can not be meant is refused, with the values', () => {
       { maxJournalBytes: 9, maxProcessJournalBytes: 8 },
       ['9', '8'],
     ],
+    ['an unknown onOutsideEffects', { onOutsideEffects: true }, ['true', "'replay'"]],
     ['an unknown onTerminated', { onTerminated: 'ignore' }, ['"ignore"', "'replay'"]],
     ['hosts as text', { hosts: 'a,b' }, ['"a,b"']],
     ['no hosts', { hosts: [] }, ['failover.hosts']],

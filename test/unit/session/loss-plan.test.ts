@@ -31,6 +31,7 @@ import {
   withdrawn,
   write,
   writeAndCommit,
+  writeElsewhere,
 } from './pending-units.ts';
 
 type Scenario = readonly [
@@ -123,6 +124,31 @@ scenarios('R3: an autocommit write in flight', [
     ['unknown', 'unknown', 'unknown'],
   ],
   ['work behind a COMMIT in its string', autocommit(commitAndWrite), 'none', ['unknown']],
+]);
+
+scenarios('A7: what may have acted outside the database is not run again', [
+  [
+    'in flight in a transaction',
+    inTransaction(writeElsewhere, unsent(write)),
+    'gone',
+    ['refuse', 'refuse'],
+    'not-replayable',
+  ],
+  [
+    'in front of a COMMIT that did not arrive',
+    { ...inTransaction(writeElsewhere, commit), mark: 'no-xid' },
+    'gone',
+    ['refuse', 'refuse'],
+    'not-replayable',
+  ],
+  ['never sent', inTransaction(unsent(writeElsewhere)), 'replay', ['send']],
+  [
+    'in a transaction whose BEGIN is in flight',
+    autocommit(begin, writeElsewhere),
+    'none',
+    ['unknown', 'unknown'],
+    'outcome-unknown',
+  ],
 ]);
 
 scenarios('R4: an open transaction is replayed, and what was in flight goes on', [

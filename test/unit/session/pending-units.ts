@@ -8,11 +8,14 @@ const PLAIN: PendingUnit = {
   given: false,
   opens: false,
   repeatable: false,
+  actsOutside: null,
   proof: 'nothing',
   withdrawn: false,
 };
 
 export const write: PendingUnit = PLAIN;
+/** `SELECT dblink_exec(…)` */
+export const writeElsewhere: PendingUnit = { ...PLAIN, actsOutside: 'dblink' };
 export const read: PendingUnit = { ...PLAIN, repeatable: true };
 export const begin: PendingUnit = { ...PLAIN, opens: true, repeatable: true };
 export const commit: PendingUnit = { ...PLAIN, ending: 'commit' };
@@ -35,7 +38,7 @@ export const anything: PendingUnit = { ...PLAIN, ending: 'unclear', opens: true 
 
 export const EVERY_KIND = {
   write, read, begin, commit, chain, rollbackAndChain, prepare, rollback, writeAndCommit, wholeTransaction,
-  commitAndWrite, commitAndBegin, rollbackAndWrite, anything,
+  commitAndWrite, commitAndBegin, rollbackAndWrite, anything, writeElsewhere,
 } as const; // prettier-ignore
 
 export function unsent(unit: PendingUnit): PendingUnit {
@@ -88,6 +91,7 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
     const unrepeatable = unit.sent && !unit.repeatable;
     if (fate === 'send' && (unit.sent || unit.withdrawn))
       return `unit ${i} is sent as if it never had been, or was withdrawn`;
+    if (fate === 'again' && unit.actsOutside !== null) return `unit ${i} acts outside the database twice`;
     if (fate === 'again' && !unit.sent) return `unit ${i} is run again and never was`;
     if (fate === 'refuse' && unrepeatable && !believed && !open)
       return `unit ${i} is told as rolled back, and may have committed`;

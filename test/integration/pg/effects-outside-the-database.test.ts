@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { FailoverOptions } from '../../../src/options.ts';
+import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
+import { onMessage } from '../../support/on-message.ts';
+import { settle, rejectionOf } from '../../support/settle.ts';
+import { waitFor } from '../../support/wait-for.ts';
+
+/** Appends a line to a file in the server's data directory: no ROLLBACK takes it back. */
+const ACT = `COPY (SELECT 'done') TO PROGRAM 'cat >> acted-outside'`;
+const LOCAL = `INSERT INTO note VALUES ('local')`;
+
+describe('a transaction that has acted outside of its database is lost (A7)', () => {
+  let lab: FailoverLab;
+  beforeAll(async () => {
+    lab = await FailoverLab.start({ standbys: 0 });
+    await lab.primary.query(`DO $$ BEGIN
+      EXECUTE format('GRANT pg_execute_server_program TO %I', (SELECT tableowner FROM pg_tables WHERE tablename = 'note'));
+    END $$`);
+  });
+  beforeEach(async () => {
+    await lab.ready();
+    await lab.primary.query(`COPY (SELECT) TO PROGRAM 'rm -f acted-outside; cat > /dev/null'`);
+  });
+  afterAll(async () => {
+    await lab.stop();
+  });
+
+  async function timesActed(): Promise<number> {
+    const { rows } = await lab.primary.query<{ text: string | null }>(
+      `SELECT pg_read_file('acted-outside', true) AS text`,
+    );
+    return rows[0]?.text?.trim().split('\n').length ?? 0;
+  }
+
+  async function begin(failover: FailoverOptions = {}): Promise<WatchedClient> {
+    const client = await lab.connect({ failover });
+    await client.query('BEGIN');
+    await client.query(LOCAL);
+    return client;
+  }
+
+  async function cutAndWait(): Promise<void> {
+    const { accepted } = lab.proxy;
+    lab.proxy.cut();
+    await waitFor(() => lab.proxy.accepted > accepted);
+  }
+
+  it('is not replayed', async () => {
+    const client = await begin();
+    await client.query(ACT);
+    await cutAndWait();
+    const error = await rejectionOf(client.query(LOCAL));
+    expect(error).toMatchObject({
+      code: '40001',
+      kind: 'transaction-not-replayable',
+      outcome: 'rolled-back',
+    });
+    expect(error.message).toContain('failover.onOutsideEffects');
+    await client.query('ROLLBACK');
+    expect(await timesActed()).toBe(1);
+    expect(await lab.notes()).toEqual([]);
+  });
+
+  it('is not replayed if the statement was in flight', async () => {
+    const client = await begin();
+    const lost = onMessage(lab.proxy, { from: 'server', type: 'C', text: 'COPY' }, 'cut-before');
+    const pending = settle(client.query(ACT));
+    await lost;
+    expect((await pending).error).toMatchObject({ kind: 'transaction-not-replayable' });
+    await client.query('ROLLBACK');
+    expect(await timesActed()).toBe(1);
+  });
+
+  it('is not replayed behind a COMMIT that was lost', async () => {
+    const client = await begin();
+    await client.query(ACT);
+    const lost = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'COMMIT' }, 'drop');
+    const pending = settle(client.query('COMMIT'));
+    await lost;
+    lab.proxy.cut();
+    expect((await pending).error).toMatchObject({ kind: 'transaction-not-replayable' });
+    expect(await timesActed()).toBe(1);
+    expect(await lab.notes()).toEqual([]);
+  });
+
+  it('is not begun again if it began and acted in one string', async () => {
+    const client = await lab.connect();
+    const lost = onMessage(lab.proxy, { from: 'server', type: 'C', text: 'COPY' }, 'cut-before');
+    const pending = settle(client.query(`BEGIN; ${ACT}`));
+    await lost;
+    expect((await pending).error).toMatchObject({ code: '08007', kind: 'outcome-unknown' });
+    await client.query('ROLLBACK');
+    expect(await timesActed()).toBe(1);
+  });
+
+  it('is replayed if the application says that it may happen twice', async () => {
+    const client = await begin({ onOutsideEffects: 'replay' });
+    await client.query(ACT);
+    await cutAndWait();
+    await client.query('COMMIT');
+    expect(await timesActed()).toBe(2);
+    expect(await lab.notes()).toEqual(['local']);
+  });
+});
