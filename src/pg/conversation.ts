@@ -93,6 +93,12 @@ export class Conversation implements Responder {
 
   /** The connection is gone: what was given so far of the first answer is remembered. */
   interrupted(): void {
+    const [unit] = this.#pending;
+    // Of the other answer nothing was handed over, so its error was not either; what it committed stays committed.
+    if (this.#hasDiverged && unit !== undefined) {
+      unit.error = null;
+      unit.completions = 0;
+    }
     this.#resume = null;
     this.#hasDiverged = false;
   }

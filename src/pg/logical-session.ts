@@ -239,7 +239,7 @@ export class LogicalSession
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
   reconnected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
-    this.names.connectionReplaced();
+    this.names.connectionReplaced(this.units);
     this.#holds = 0;
     this.#adopt(probed, host, markWorks);
   }
@@ -358,7 +358,12 @@ export class LogicalSession
         unit.touchesSession = this.memory.ran(unit.texts);
         this.conversation.sent(unit);
         connection.expect(this.conversation);
+      } else if (unit.texts.length > unit.textsSent) {
+        // Behind a Flush, where it was answered in part: what was noted of it at first did not know of these.
+        this.marks.sending(unit);
+        unit.touchesSession = this.memory.ran(unit.texts) || unit.touchesSession;
       }
+      unit.textsSent = unit.texts.length;
       if (from < 0) from = unit.writtenTo;
       unit.writtenTo = unit.end;
       to = unit.end;

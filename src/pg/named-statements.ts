@@ -1,8 +1,7 @@
 import { parseAgain } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
-import type { PgUnit } from './pg-unit.ts';
+import type { NamedStatement, PgUnit } from './pg-unit.ts';
 import type { ServerConnection } from './server-connection.ts';
-import type { NamedStatement } from './unit-assembler.ts';
 
 /**
  * The application's named statements of the wire protocol. After a swap they are parsed again at their first use, in
@@ -18,9 +17,11 @@ export class NamedStatements {
     this.#known = known;
   }
 
-  connectionReplaced(): void {
+  /** `journal`: what will be replayed may use statements that were closed since. */
+  connectionReplaced(journal: readonly PgUnit[]): void {
     this.#unparsed.clear();
     for (const name of this.#known.keys()) this.#unparsed.add(name);
+    for (const unit of journal) for (const { name } of unit.nameUses ?? []) this.#unparsed.add(name);
   }
 
   /** DEALLOCATE ALL or DISCARD ALL: on this connection as on any other, using one is an error from here on. */
@@ -37,9 +38,8 @@ export class NamedStatements {
   /** Sends what this unit needs, hidden and in front of it. */
   prepare(unit: PgUnit, connection: ServerConnection): void {
     if (unit.nameUses === null || this.#unparsed.size === 0) return;
-    for (const { kind, name } of unit.nameUses) {
+    for (const { kind, name, statement } of unit.nameUses) {
       if (!this.#unparsed.delete(name)) continue;
-      const statement = this.#known.get(name);
       if (kind === 'parse' || statement === undefined) continue;
       connection.ask(
         parseAgain(statement.parseMessage),

@@ -1,10 +1,18 @@
 import type { Unit } from '../session/journal.ts';
 import type { StatementText } from './statement-text.ts';
 
+/** A protocol-level named statement: its own Parse message, so that it can be made again anywhere (D4). */
+export interface NamedStatement {
+  readonly parseMessage: Buffer;
+  readonly text: StatementText;
+}
+
 /** A use of a protocol-level named statement inside a unit, in order. */
 export interface NameUse {
   readonly kind: 'parse' | 'use';
   readonly name: string;
+  /** What the name meant there: it may be closed and parsed again with other SQL. Undefined if nobody knows. */
+  readonly statement: NamedStatement | undefined;
 }
 
 /** A unit of the PostgreSQL protocol: one Query, or everything up to a Sync. */
@@ -13,6 +21,8 @@ export interface PgUnit extends Unit {
   readonly simple: boolean;
   /** SQL of its statements, as far as it is known: the Query's text, or those that were parsed or bound. */
   readonly texts: StatementText[];
+  /** How many of them had been there when its bytes were written last: more may come behind a Flush. */
+  textsSent: number;
   /** Null if it has nothing to do with named statements, as nearly always. */
   nameUses: NameUse[] | null;
   executes: number;
@@ -39,6 +49,7 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     writtenTo: start,
     dropped: false,
     texts: [],
+    textsSent: 0,
     nameUses: null,
     executes: 0,
     isPlain: !simple,

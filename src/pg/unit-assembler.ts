@@ -7,7 +7,7 @@ import {
   readQuery,
   readTarget,
 } from './frontend-messages.ts';
-import { makeUnit, type PgUnit } from './pg-unit.ts';
+import { makeUnit, type NamedStatement, type PgUnit } from './pg-unit.ts';
 import { statementText, type StatementText } from './statement-text.ts';
 
 /** What an assembler tells as it cuts the application's bytes into units. */
@@ -20,12 +20,6 @@ export interface UnitListener {
   flushAsked(unit: PgUnit): void;
   /** Room is needed for so many more bytes; may drop what the journal does not need. Returns what to keep from. */
   beforeAppend(bytes: number): number;
-}
-
-/** A protocol-level named statement: its own Parse message, so that it can be made again anywhere (D4). */
-export interface NamedStatement {
-  readonly parseMessage: Buffer;
-  readonly text: StatementText;
 }
 
 /**
@@ -141,14 +135,12 @@ export class UnitAssembler {
     switch (bytes[start]) {
       case FrontendType.Parse: {
         const { name, text } = readParse(bytes, body);
-        const statement = statementText(text);
-        unit.texts.push(statement);
+        const parsed = statementText(text);
+        unit.texts.push(parsed);
         if (name !== '') {
-          this.statements.set(name, {
-            parseMessage: Buffer.from(bytes.subarray(start, end)),
-            text: statement,
-          });
-          (unit.nameUses ??= []).push({ kind: 'parse', name });
+          const statement = { parseMessage: Buffer.from(bytes.subarray(start, end)), text: parsed };
+          this.statements.set(name, statement);
+          (unit.nameUses ??= []).push({ kind: 'parse', name, statement });
         }
         return;
       }
@@ -201,9 +193,10 @@ export class UnitAssembler {
   }
 
   #useStatement(unit: PgUnit, name: string): StatementText | undefined {
-    const text = this.statements.get(name)?.text;
+    const statement = this.statements.get(name);
+    const text = statement?.text;
     if (unit.nameUses?.some((use) => use.name === name) !== true) {
-      (unit.nameUses ??= []).push({ kind: 'use', name });
+      (unit.nameUses ??= []).push({ kind: 'use', name, statement });
       // A text that nobody knows (prepared before us, or by SQL) must not pass for a harmless one.
       unit.texts.push(text ?? statementText(''));
     }

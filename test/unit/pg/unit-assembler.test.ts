@@ -117,7 +117,9 @@ describe('the units of a conversation', () => {
       execute({ portal: 'p' }), sync(),
     ); // prettier-ignore
     expect(summary.map(({ texts }) => texts)).toEqual([['UPDATE a'], ['UPDATE a'], ['UPDATE a']]);
-    expect(summary[1]!.names).toEqual([{ kind: 'use', name: 's' }]);
+    expect(summary[1]!.names).toMatchObject([
+      { kind: 'use', name: 's', statement: { text: { text: 'UPDATE a' } } },
+    ]);
   });
 
   it('are not taken for harmless where nobody knows what they run', () => {
