@@ -33,6 +33,10 @@ const NOTHING_KNOWN: DatabaseTraits = {
 export class DatabaseMemory implements StatementJudge {
   readonly #catalogue = new CatalogueCache({ timeToLiveMillis: TIME_TO_LIVE_MILLIS });
   readonly #customNames = new Set<string>();
+  /** When all was forgotten last. */
+  #forgottenAt = Number.NEGATIVE_INFINITY;
+  /** For whom the texts remember their judgements: another one when a definition was changed. */
+  #era = {};
   #traits: DatabaseTraits | null = null;
   #traitsUntil = 0;
 
@@ -53,12 +57,12 @@ export class DatabaseMemory implements StatementJudge {
     if (!parserReady() || this.#traits === null || session.searchPath === null) return null;
     const now = performance.now();
     const key = sessionKey(session);
-    const remembered = text.judgement(this, key, now);
+    const remembered = text.judgement(this.#era, key, now);
     if (remembered !== null) return remembered;
     const verdict = this.#catalogue.peek(text.text, catalogueSession(session, session.searchPath));
     if (verdict === undefined) return null;
     const judgement = this.#judge(text, verdict, session.standardStrings);
-    text.remember(this, key, now + REMEMBERED_MILLIS, judgement);
+    text.remember(this.#era, key, now + REMEMBERED_MILLIS, judgement);
     return judgement;
   }
 
@@ -73,8 +77,18 @@ export class DatabaseMemory implements StatementJudge {
     );
   }
 
+  /**
+   * Forgets what was learned before that moment, in milliseconds of `performance.now()`: where a statement in flight is to
+   * run again, what others have changed in the catalogue within the last minute would make a second write of it (R2).
+   */
+  forgetOlderThan(moment: number): void {
+    if (this.#forgottenAt < moment) this.definitionsChanged();
+  }
+
   definitionsChanged(): void {
+    this.#forgottenAt = performance.now();
     this.#catalogue.invalidate();
+    this.#era = {};
     this.#traitsUntil = 0;
   }
 

@@ -732,4 +732,5 @@ function sendAgain(unit: PgUnit): void {
   unit.committed = false;
   unit.copyIn = false;
   unit.hasMarkInside = false;
+  unit.countedAsRead = false;
 }

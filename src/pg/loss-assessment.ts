@@ -121,8 +121,12 @@ export class LossAssessment {
     // Without its journal nobody knows any more what ran.
     if (this.#markState === 'known' || journal.unreplayable !== null) return this.#markState;
     const ran = [...journal.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
-    const judged = ran.filter((unit) => !isTransactionControl(unit)).map((unit) => this.judge(unit));
+    const judged = ran
+      .filter((unit) => !isTransactionControl(unit))
+      .map((unit) => ({ ...this.judge(unit), countedAsRead: unit.countedAsRead }));
     if (judged.every(({ provedRead }) => provedRead)) return 'only-read';
+    // A definition was changed meanwhile: nobody asked for its xid, and it may have had one.
+    if (judged.some(({ provedRead, countedAsRead }) => countedAsRead && !provedRead)) return 'unknown';
     return this.#wasUncovered || judged.some(({ staysInside }) => !staysInside) ? 'unknown' : 'no-xid';
   }
 }

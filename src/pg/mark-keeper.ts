@@ -62,9 +62,15 @@ export class MarkKeeper {
     // What was pipelined behind is already on the wire, and may have written in the next transaction.
     for (const unit of this.#conversation.pending) {
       if (unit.writtenTo > unit.start && !isTransactionControl(unit)) {
-        this.transaction.unitSent(this.#host.judge(unit));
+        this.#count(unit);
       }
     }
+  }
+
+  #count(unit: PgUnit): void {
+    const judgement = this.#host.judge(unit);
+    unit.countedAsRead = judgement.provedRead;
+    this.transaction.unitSent(judgement);
   }
 
   #reset(): void {
@@ -89,7 +95,7 @@ export class MarkKeeper {
     if (isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
     // Alone on the wire it belongs to the transaction whose mark is known.
     if (this.transaction.isKnown && this.#conversation.pending.length <= 1) return;
-    this.transaction.unitSent(this.#host.judge(unit));
+    this.#count(unit);
   }
 
   /** True if what may end the transaction may have to wait: see `allowsEnding`. */
@@ -183,8 +189,7 @@ export class MarkKeeper {
 
   /** A replay is over: for the server it is another transaction, which needs a mark of its own. */
   async afterReplay(connection: ServerConnection, units: readonly PgUnit[], status: number): Promise<void> {
-    for (const unit of units)
-      if (!isTransactionControl(unit)) this.transaction.unitSent(this.#host.judge(unit));
+    for (const unit of units) if (!isTransactionControl(unit)) this.#count(unit);
     if (!this.#works || !this.transaction.wanted || status === FAILED) return;
     const [row] = await connection.run(MARK_SQL);
     this.transaction.answered(this.#markOf(row ?? null), this.transaction.request());

@@ -36,6 +36,8 @@ export interface PgUnit extends Unit {
   readonly synthetic: Buffer | null;
   /** It may have changed the session's state, as far as was known when it was sent. */
   touchesSession: boolean;
+  /** It was proved to only read when it was written, so no mark was asked for on its account (R6). */
+  countedAsRead: boolean;
   /** The driver has given its ErrorResponse itself; only ReadyForQuery is owed, once it is closed. */
   answeredLocally: boolean;
 }
@@ -57,6 +59,7 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     copyIn: false,
     synthetic,
     touchesSession: false,
+    countedAsRead: false,
     answeredLocally: false,
     sentSequence: 0,
     acknowledgedSequence: 0,

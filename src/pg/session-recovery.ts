@@ -346,6 +346,7 @@ export class SessionRecovery {
       await this.#fence(connection, host, signal);
       await this.#restore(connection, probe.searchPath);
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
+      if (session.conversation.pending.length > 0) database.forgetOlderThan(this.#startedAt);
       if (texts.length > 0) await database.learn(texts, connection, session.memory.judged);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks };

@@ -79,7 +79,7 @@ export class StatementText {
     return this.#defines;
   }
 
-  /** What was judged before by this judge in a session like this, if that still holds. */
+  /** What was judged before by this judge (or in this era of it) in a session like this, if that still holds. */
   judgement(by: object, session: string, now: number): Judgement | null {
     const judged = this.#judged;
     return judged !== null && judged.by === by && judged.session === session && now < judged.until
