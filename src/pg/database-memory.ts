@@ -33,12 +33,10 @@ const NOTHING_KNOWN: DatabaseTraits = {
 export class DatabaseMemory implements StatementJudge {
   readonly #catalogue = new CatalogueCache({ timeToLiveMillis: TIME_TO_LIVE_MILLIS });
   readonly #customNames = new Set<string>();
-  /** When all was forgotten last. */
-  #forgottenAt = Number.NEGATIVE_INFINITY;
   /** For whom the texts remember their judgements: another one when a definition was changed. */
   #era = {};
   #traits: DatabaseTraits | null = null;
-  #traitsUntil = 0;
+  #traitsLearnedAt = Number.NEGATIVE_INFINITY;
 
   /** Names of settings with a dot that may be set in sessions here: pg_settings does not show them. */
   customNames(): readonly string[] {
@@ -66,44 +64,44 @@ export class DatabaseMemory implements StatementJudge {
     return judgement;
   }
 
-  async learn(texts: readonly StatementText[], runner: SqlRunner, session: JudgedSession): Promise<void> {
+  async learn(
+    texts: readonly StatementText[],
+    runner: SqlRunner,
+    session: JudgedSession,
+    notBeforeMillis = Number.NEGATIVE_INFINITY,
+  ): Promise<readonly Judgement[]> {
     await loadParser();
-    await this.#learnTraits(runner);
-    if (session.searchPath === null) return;
-    await this.#catalogue.resolve(
+    await this.#learnTraits(runner, notBeforeMillis);
+    if (session.searchPath === null) return texts.map(() => NOTHING_PROVED);
+    const verdicts = await this.#catalogue.resolve(
       texts.map(({ text }) => text),
       catalogueSession(session, session.searchPath),
       runner,
+      notBeforeMillis,
+    );
+    return texts.map((text, index) =>
+      text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session.standardStrings),
     );
   }
 
-  /**
-   * Forgets what was learned before that moment, in milliseconds of `performance.now()`: where a statement in flight is to
-   * run again, what others have changed in the catalogue within the last minute would make a second write of it (R2).
-   */
-  forgetOlderThan(moment: number): void {
-    if (this.#forgottenAt < moment) this.definitionsChanged();
-  }
-
   definitionsChanged(): void {
-    this.#forgottenAt = performance.now();
     this.#catalogue.invalidate();
     this.#era = {};
-    this.#traitsUntil = 0;
+    this.#traitsLearnedAt = Number.NEGATIVE_INFINITY;
   }
 
-  async #learnTraits(runner: SqlRunner): Promise<void> {
-    if (performance.now() < this.#traitsUntil) return;
+  async #learnTraits(runner: SqlRunner, notBeforeMillis: number): Promise<void> {
+    const now = performance.now();
+    if (this.#traitsLearnedAt >= Math.max(notBeforeMillis, now - TIME_TO_LIVE_MILLIS)) return;
     try {
       const traits = await databaseTraits(runner);
       this.#traits = traits;
-      this.#traitsUntil = performance.now() + TIME_TO_LIVE_MILLIS;
       this.#catalogue.useTraits(traits);
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
       this.#traits ??= NOTHING_KNOWN;
-      this.#traitsUntil = performance.now() + TIME_TO_LIVE_MILLIS;
     }
+    this.#traitsLearnedAt = now;
   }
 
   #judge(text: StatementText, verdict: StatementVerdict, standardStrings: boolean): Judgement {

@@ -19,6 +19,7 @@ import { JournalMemory } from './journal-memory.ts';
 import { enterLiveSession, leaveLiveSession } from './live-sessions.ts';
 import { SYNC_MESSAGE } from './frontend-messages.ts';
 import { errorAnswer } from './local-answers.ts';
+import type { Judgement } from './judgement.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
@@ -35,6 +36,7 @@ import {
 import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
+import type { StatementText } from './statement-text.ts';
 import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
 import { endingOf } from './unit-facts.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
@@ -238,7 +240,13 @@ export class LogicalSession
   }
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
-  reconnected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
+  reconnected(
+    probed: ProbedConnection,
+    host: ReachableHost,
+    markWorks: boolean,
+    judged: ReadonlyMap<StatementText, Judgement>,
+  ): void {
+    this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
     this.#holds = 0;
     this.#adopt(probed, host, markWorks);
@@ -583,6 +591,7 @@ export class LogicalSession
     const answers = this.#responder.settle();
     if (answers !== null) this.deliver(answers);
     const refusal = this.#recovery.resumed(plan);
+    this.#assessment.recovered();
     if (this.#isOver()) return;
     if (refusal !== null) {
       const because = this.cause === null ? {} : { cause: this.cause };

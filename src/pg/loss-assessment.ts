@@ -2,9 +2,11 @@ import { FAILED } from '../session/journal.ts';
 import { planLoss, type LossPlan, type MarkState, type PendingUnit } from '../session/loss-plan.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
+import type { Judgement } from './judgement.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionMemory } from './session-memory.ts';
+import type { StatementText } from './statement-text.ts';
 import type { TransactionMarks } from './transaction-marks.ts';
 import { endingOf, isTransactionControl, onlyOpens, opensTransaction, proofOf } from './unit-facts.ts';
 
@@ -33,6 +35,8 @@ export class LossAssessment {
   #mark: CommitMark | null = null;
   #markState: MarkState = 'unknown';
   #wasUncovered = true;
+  /** What the new server's catalogue said of the texts, asked after the loss: nothing older may decide. */
+  #judgedAnew: ReadonlyMap<StatementText, Judgement> = new Map();
 
   constructor(session: AssessedSession) {
     this.#session = session;
@@ -48,6 +52,15 @@ export class LossAssessment {
     this.#mark = transaction.mark;
     this.#markState = transaction.state;
     this.#wasUncovered = transaction.isUncovered;
+  }
+
+  judgedAnew(judged: ReadonlyMap<StatementText, Judgement>): void {
+    this.#judgedAnew = judged;
+  }
+
+  /** The session goes on: from now on definitions may change again. */
+  recovered(): void {
+    this.#judgedAnew = new Map();
   }
 
   /** What is to become of the session's work, from what is known now. */
@@ -87,12 +100,10 @@ export class LossAssessment {
 
   /** What is proved of a unit: nothing, as long as nobody could judge it. */
   judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
-    const { context, memory } = this.#session;
-    const { judged } = memory;
     let provedRead = unit.texts.length > 0;
     let staysInside = provedRead;
     for (const text of unit.texts) {
-      const judgement = context.database.known(text, judged);
+      const judgement = this.#judgement(text);
       provedRead &&= judgement?.provedRead ?? false;
       staysInside &&= judgement?.staysInside ?? false;
     }
@@ -104,12 +115,17 @@ export class LossAssessment {
    * connection everything was judged, and what nobody could judge counts as well.
    */
   #mayHaveActedOutside(unit: PgUnit): boolean {
-    const { context, memory, isConnected } = this.#session;
+    const { context, isConnected } = this.#session;
     if (context.options.onOutsideEffects === 'replay' || isTransactionControl(unit)) return false;
     return unit.texts.some((text) => {
-      const judgement = context.database.known(text, memory.judged);
+      const judgement = this.#judgement(text);
       return judgement === null ? isConnected : !judgement.staysInside;
     });
+  }
+
+  #judgement(text: StatementText): Judgement | null {
+    const { context, memory } = this.#session;
+    return this.#judgedAnew.get(text) ?? context.database.known(text, memory.judged);
   }
 
   /**

@@ -4,6 +4,7 @@ import type { LossPlan, PendingUnit } from '../session/loss-plan.ts';
 import type { SessionEvent, SessionState } from '../session/state.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
+import type { Judgement } from './judgement.ts';
 import type { MarkKeeper } from './mark-keeper.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
@@ -12,6 +13,7 @@ import type { ProbedConnection, Scouts } from './scouts.ts';
 import type { ConnectionLoss, ServerConnection } from './server-connection.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionMemory } from './session-memory.ts';
+import type { StatementText } from './statement-text.ts';
 
 /** A logical session as its recovery sees it. */
 export interface RecoveringSession extends Member, ReplaySource {
@@ -34,8 +36,13 @@ export interface RecoveringSession extends Member, ReplaySource {
   /** What is to become of the session's work, from what is known now. */
   makePlan(): LossPlan;
   pendingFacts(): readonly PendingUnit[];
-  /** Another connection in place of the lost one. */
-  reconnected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void;
+  /** Another connection in place of the lost one, over which all the texts of the session's work were judged. */
+  reconnected(
+    probed: ProbedConnection,
+    host: ReachableHost,
+    markWorks: boolean,
+    judged: ReadonlyMap<StatementText, Judgement>,
+  ): void;
   /** Recovery is given up. */
   closeWith(error: Error): void;
   /** A kill aimed at this session: the server's own words (R14). */

@@ -11,7 +11,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
 import type { JudgedSession, StatementJudge } from './statement-judge.ts';
-import { NOTHING_PROVED, type Judgement } from './judgement.ts';
+import type { Judgement } from './judgement.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
 export type RestoreTarget =
@@ -203,8 +203,9 @@ export class SessionMemory {
   async #judgeAll(runner: SqlRunner): Promise<void> {
     const texts = [...this.#unjudgedBefore, ...this.#unjudgedInside];
     if (texts.length === 0) return;
-    await this.#judge.learn(texts, runner, this.judged);
-    const before = this.#take(this.#unjudgedBefore);
+    const judgements = await this.#judge.learn(texts, runner, this.judged);
+    const learned = new Map(texts.map((text, index) => [text, judgements[index]!]));
+    const before = takeJudged(this.#unjudgedBefore, learned);
     if (before.length > 0) {
       const { transactionOpen } = this.#state;
       // The doubt is older than the open transaction, and so is from now on every doubt there is: the safe side.
@@ -212,17 +213,25 @@ export class SessionMemory {
       for (const judgement of before) this.#touched(judgement);
       if (transactionOpen) this.#next({ kind: 'transaction-began' });
     }
-    for (const judgement of this.#take(this.#unjudgedInside)) this.#touched(judgement);
-  }
-
-  /** Takes the texts out of the set: the judgements of those that may have touched the session's state. */
-  #take(texts: Set<StatementText>): readonly Judgement[] {
-    const judgements = [...texts].map((text) => this.#judge.known(text, this.judged) ?? NOTHING_PROVED);
-    texts.clear();
-    return judgements.filter(({ sessionSafe }) => !sessionSafe);
+    for (const judgement of takeJudged(this.#unjudgedInside, learned)) this.#touched(judgement);
   }
 
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {
     this.#state = nextCleanliness(this.#state, event);
   }
+}
+
+/** Takes what was judged out of the set: the judgements of the texts that may have touched the session's state. */
+function takeJudged(
+  texts: Set<StatementText>,
+  learned: ReadonlyMap<StatementText, Judgement>,
+): readonly Judgement[] {
+  const judgements: Judgement[] = [];
+  for (const text of texts) {
+    const judgement = learned.get(text);
+    if (judgement === undefined) continue;
+    texts.delete(text);
+    if (!judgement.sessionSafe) judgements.push(judgement);
+  }
+  return judgements;
 }

@@ -302,7 +302,7 @@ export class SessionRecovery {
       this.#begin();
       return;
     }
-    session.reconnected(found.probed, found.host, found.markWorks);
+    session.reconnected(found.probed, found.host, found.markWorks, found.judged);
     const plan = this.#planIsFinal ? null : session.makePlan();
     session.dispatch({ kind: 'reconnected', epoch, plan });
   }
@@ -346,10 +346,13 @@ export class SessionRecovery {
       await this.#fence(connection, host, signal);
       await this.#restore(connection, probe.searchPath);
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
-      if (session.conversation.pending.length > 0) database.forgetOlderThan(this.#startedAt);
-      if (texts.length > 0) await database.learn(texts, connection, session.memory.judged);
+      const judgements =
+        texts.length === 0
+          ? []
+          : await database.learn(texts, connection, session.memory.judged, this.#startedAt);
+      const judged = new Map(texts.map((text, index) => [text, judgements[index]!]));
       if (connection.isLost) throw new Error('the connection was lost again');
-      return { probed, host, markWorks };
+      return { probed, host, markWorks, judged };
     } catch (error) {
       probed?.connection.destroy();
       ticket.refused(host);

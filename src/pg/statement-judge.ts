@@ -16,8 +16,17 @@ export interface JudgedSession {
 export interface StatementJudge {
   /** What is known now, at the cost of a look-up; null if it has to be learned first. */
   known(text: StatementText, session: JudgedSession): Judgement | null;
-  /** Parses, and asks the catalogue over a connection that is idle. Afterwards `known` has an answer for each text. */
-  learn(texts: readonly StatementText[], runner: SqlRunner, session: JudgedSession): Promise<void>;
+  /**
+   * Parses, and asks the catalogue over a connection that is idle: the judgement of each text, which `known` gives from
+   * then on until a definition changes. What was learned before `notBeforeMillis` of `performance.now()` is asked for
+   * again: somebody else may have changed the catalogue since.
+   */
+  learn(
+    texts: readonly StatementText[],
+    runner: SqlRunner,
+    session: JudgedSession,
+    notBeforeMillis?: number,
+  ): Promise<readonly Judgement[]>;
   /** A definition was changed: what was learned from the catalogue may be wrong now. */
   definitionsChanged(): void;
 }

@@ -44,17 +44,10 @@ export class CatalogueGraph {
   readonly #nodes = new Map<NodeKey, GraphNode>();
   readonly #timeToLiveMillis: number;
   readonly #now: () => number;
-  #generation = 0;
 
   constructor(timeToLiveMillis: number, now: () => number) {
     this.#timeToLiveMillis = timeToLiveMillis;
     this.#now = now;
-  }
-
-  /** What is being asked for at the moment is not kept either: it may be older than the reason for clearing. */
-  clear(): void {
-    this.#nodes.clear();
-    this.#generation += 1;
   }
 
   /** Asks for all that is reachable from `roots` and not known, or too old: one round of queries for each step of distance. */
@@ -129,7 +122,6 @@ export class CatalogueGraph {
   }
 
   async #ask(keys: readonly NodeKey[], runner: SqlRunner): Promise<void> {
-    const generation = this.#generation;
     const now = this.#now();
     const drafts = new Map<NodeKey, NodeDraft>();
     for (const key of keys)
@@ -145,7 +137,6 @@ export class CatalogueGraph {
         }
       }
     }
-    if (generation !== this.#generation) return;
     for (const [key, { problems, edges, isFound, body }] of drafts) {
       // Of a type only what lies behind it is asked for.
       if (!isFound && classOf(key) !== 'type')

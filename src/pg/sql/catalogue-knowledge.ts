@@ -44,12 +44,6 @@ export class CatalogueKnowledge {
     this.#graph = new CatalogueGraph(timeToLiveMillis, now);
   }
 
-  clear(): void {
-    this.#guard = undefined;
-    this.#names.clear();
-    this.#graph.clear();
-  }
-
   /** Answers all questions together, asking the server for what is not known. Rejects if the connection is gone. */
   async find(
     questions: readonly Question[],

@@ -48,7 +48,7 @@ interface KnownText {
 
 interface KnownVerdict {
   readonly verdict: StatementVerdict;
-  readonly expiresAtMillis: number;
+  readonly loadedAtMillis: number;
 }
 
 /** Of all texts that are kept: an application that writes values into its statements has many long ones. */
@@ -63,7 +63,9 @@ const MAX_PATHS_A_TEXT = 64;
  */
 export class CatalogueCache {
   readonly #texts: LruMap<string, KnownText>;
-  readonly #knowledge: CatalogueKnowledge;
+  #knowledge: CatalogueKnowledge;
+  /** Nothing in `#knowledge` is older. */
+  #knowsSinceMillis: number;
   readonly #timeToLiveMillis: number;
   readonly #now: () => number;
   #reachesOutside = true;
@@ -74,6 +76,7 @@ export class CatalogueCache {
     this.#now = options.now ?? (() => performance.now());
     this.#texts = new LruMap(options.maxTexts ?? 5_000, MAX_KEPT_CHARACTERS);
     this.#knowledge = new CatalogueKnowledge(this.#timeToLiveMillis, this.#now);
+    this.#knowsSinceMillis = this.#now();
   }
 
   /** Until it is called, whatever runs unseen code counts as acting outside of the database. */
@@ -86,7 +89,7 @@ export class CatalogueCache {
 
   /** Forgets what was learned from the catalogue: call it when DDL was seen. */
   invalidate(): void {
-    this.#knowledge.clear();
+    this.#forgetKnowledge();
     this.#texts.clear();
     this.#generation += 1;
   }
@@ -96,14 +99,22 @@ export class CatalogueCache {
     return this.#known(text, standardConformingStrings).facts;
   }
 
-  /** The verdict on a text if it is known, else undefined: then `resolve` it, and take it for unproved meanwhile. */
-  peek(text: string, session: CatalogueSession): StatementVerdict | undefined {
+  /**
+   * The verdict on a text if it is known, and was learned not before that moment of the clock, else undefined: then
+   * `resolve` it, and take it for unproved meanwhile.
+   */
+  peek(
+    text: string,
+    session: CatalogueSession,
+    notBeforeMillis = Number.NEGATIVE_INFINITY,
+  ): StatementVerdict | undefined {
     const { facts, unconditional, verdicts } = this.#known(text, session.standardConformingStrings ?? true);
     if (unconditional !== undefined) return unconditional;
     const inTheWay = sessionProblem(session);
     if (inTheWay !== undefined) return this.#verdict(facts, [inTheWay]);
     const known = verdicts.get(session.searchPath);
-    return known !== undefined && this.#now() < known.expiresAtMillis ? known.verdict : undefined;
+    if (known === undefined || known.loadedAtMillis < notBeforeMillis) return undefined;
+    return this.#now() < known.loadedAtMillis + this.#timeToLiveMillis ? known.verdict : undefined;
   }
 
   /**
@@ -112,19 +123,23 @@ export class CatalogueCache {
    *
    * Send it outside of transactions: the server may refuse a query, and it sees the catalogue of the transaction. A
    * refusal gives unproved verdicts. Rejects if the connection is gone.
+   *
+   * `notBeforeMillis`, a moment of the clock: what was learned earlier is asked for again.
    */
   async resolve(
     texts: readonly string[],
     session: CatalogueSession,
     runner: SqlRunner,
+    notBeforeMillis = Number.NEGATIVE_INFINITY,
   ): Promise<readonly StatementVerdict[]> {
     const isStandard = session.standardConformingStrings ?? true;
     const known = texts.map((text) => ({
       text: this.#known(text, isStandard),
-      verdict: this.peek(text, session),
+      verdict: this.peek(text, session, notBeforeMillis),
     }));
     const unknown = known.flatMap(({ text, verdict }) => (verdict === undefined ? text : []));
     if (unknown.length === 0) return known.flatMap(({ verdict }) => verdict ?? []);
+    if (this.#knowsSinceMillis < notBeforeMillis) this.#forgetKnowledge();
     const generation = this.#generation;
     const questions = unknown.map(({ facts, items }) => ({ names: facts.names, items }));
     const findings = await this.#knowledge.find(questions, session.searchPath, runner);
@@ -134,11 +149,15 @@ export class CatalogueCache {
       const verdict = this.#verdict(text.facts, problems);
       learned.set(text, verdict);
       // What was learned before `invalidate` is good for this answer only.
-      const expiresAtMillis = loadedAtMillis + this.#timeToLiveMillis;
-      if (generation === this.#generation)
-        text.verdicts.set(session.searchPath, { verdict, expiresAtMillis });
+      if (generation === this.#generation) text.verdicts.set(session.searchPath, { verdict, loadedAtMillis });
     });
     return known.map(({ text, verdict }) => verdict ?? learned.get(text)!);
+  }
+
+  /** Who is asking at the moment goes on with the old one, which stays whole. */
+  #forgetKnowledge(): void {
+    this.#knowledge = new CatalogueKnowledge(this.#timeToLiveMillis, this.#now);
+    this.#knowsSinceMillis = this.#now();
   }
 
   #known(text: string, standardConformingStrings: boolean): KnownText {
