@@ -1,8 +1,9 @@
 import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
+import { Socket } from 'node:net';
 import pg from 'pg';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType } from './backend-messages.ts';
+import { DirectSocket } from './direct-socket.ts';
 import { ServerConnection } from './server-connection.ts';
 
 /** The subset of pg's Client and Connection that dialling needs. */
@@ -112,7 +113,8 @@ function configFor(clientConfig: object, address: HostAddress, timeoutMillis: nu
     host: address.host,
     port: address.port,
     connectionTimeoutMillis: Math.max(1, Math.ceil(limit)),
-    stream: undefined,
+    stream: ({ ssl }: { readonly ssl?: unknown }) =>
+      ssl === undefined || ssl === false ? new DirectSocket() : new Socket(),
     connection: undefined,
     pipeline: false,
   };

@@ -8,6 +8,7 @@ import {
   readRow,
   type ErrorFields,
 } from './backend-messages.ts';
+import { DirectSocket } from './direct-socket.ts';
 import { statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
 
@@ -79,7 +80,8 @@ export class ServerConnection implements SqlRunner {
     this.processId = identity.processId;
     this.secretKey = identity.secretKey;
     this.parameters = identity.parameters;
-    socket.on('data', this.#onData);
+    if (socket instanceof DirectSocket) socket.handOver(this.#onData);
+    else socket.on('data', this.#onData);
     socket.on('drain', () => this.#owner?.drained());
     socket.on('error', (error: Error) => {
       this.#socketError ??= error;

@@ -346,10 +346,9 @@ export class SessionRecovery {
       await this.#fence(connection, host, signal);
       await this.#restore(connection, probe.searchPath);
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
+      const notBefore = this.#dependsOnProofs ? this.#startedAt : Number.NEGATIVE_INFINITY;
       const judgements =
-        texts.length === 0
-          ? []
-          : await database.learn(texts, connection, session.memory.judged, this.#startedAt);
+        texts.length === 0 ? [] : await database.learn(texts, connection, session.memory.judged, notBefore);
       const judged = new Map(texts.map((text, index) => [text, judgements[index]!]));
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks, judged };
@@ -361,6 +360,16 @@ export class SessionRecovery {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /**
+   * R2, R6: something in flight may be run again, or a COMMIT may turn out to have had nothing to commit, because it is
+   * proved that statements only read. Such a proof must be younger than the loss, since others may have changed the
+   * catalogue; asking anew costs some 10 ms, which what is replayed as a whole need not wait for.
+   */
+  get #dependsOnProofs(): boolean {
+    const { journal, pending } = this.#session.conversation;
+    return journal.open ? pending.some((unit) => endingOf(unit) !== 'none') : pending.length > 0;
   }
 
   /**

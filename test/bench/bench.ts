@@ -8,6 +8,7 @@ import { PostgresNode } from '../support/postgres-node.ts';
 import { compare, type Comparison, type Contestant } from './comparison.ts';
 import { measureFailovers, type FailoverTime } from './failover-time.ts';
 import { HELP, parseOptions, type BenchOptions } from './options.ts';
+import { separateProcessors, shareProcessors } from './processors.ts';
 import { comparisonTable, failoverTable } from './report.ts';
 import { createTables, WORKLOADS, type Workload } from './workloads.ts';
 
@@ -32,9 +33,13 @@ async function compareAll(workloads: readonly Workload[], options: BenchOptions)
     durable: options.fsync,
     settings: { shared_buffers: '128MB', autovacuum: false },
   });
+  let separate = false;
   try {
     await node.start();
     await createTables(node);
+    // The background processes of the server began before, and stay where they are.
+    separate = !options.shareProcessors && separateProcessors(node.pid!);
+    console.log(`client and server ${separate ? 'have processors of their own' : 'share the processors'}`);
     const perWorkload = (options.seconds * 1_000) / workloads.length;
     const rounds = Math.max(3, Math.floor(perWorkload / (2 * options.sliceMillis)) - 1);
     const results: Comparison[] = [];
@@ -56,6 +61,7 @@ async function compareAll(workloads: readonly Workload[], options: BenchOptions)
     }
     return results;
   } finally {
+    if (separate) shareProcessors();
     await node.destroy();
   }
 }

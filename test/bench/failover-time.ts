@@ -37,8 +37,9 @@ export async function measureFailovers(cuts: number, durable: boolean): Promise<
     await cluster.waitForReplay();
     const same = await measureSameServer(first!, cuts);
     await cluster.failover();
-    const promoted = await measurePromoted(first!, second!, cuts);
-    return [same, promoted];
+    const promoted = await measurePromoted(first!, second!, { cuts, isFirst: false });
+    const cold = await measurePromoted(first!, second!, { cuts, isFirst: true });
+    return [same, promoted, cold];
   } finally {
     await Promise.all([first?.stop(), second?.stop()]);
     await cluster.stop();
@@ -65,9 +66,14 @@ async function measureSameServer(proxy: TcpProxy, cuts: number): Promise<Failove
 
 /**
  * The session's server is gone and its standby has long been promoted. Each cut has a topology of its own, so that
- * nothing is known yet, and begins on the old primary, which still lives behind its proxy.
+ * nothing is known of the hosts, and begins on the old primary, which still lives behind its proxy. `isFirst`: the
+ * transaction is the first thing that the process does in this database, so that its statements are judged only now.
  */
-async function measurePromoted(old: TcpProxy, next: TcpProxy, cuts: number): Promise<FailoverTime> {
+async function measurePromoted(
+  old: TcpProxy,
+  next: TcpProxy,
+  { cuts, isFirst }: { cuts: number; isFirst: boolean },
+): Promise<FailoverTime> {
   const times: number[] = [];
   for (let cut = 0; cut < cuts; cut++) {
     await old.pass();
@@ -76,6 +82,10 @@ async function measurePromoted(old: TcpProxy, next: TcpProxy, cuts: number): Pro
     const client = new pg.Client({ ...APPLICATION, failover: { provider } });
     await client.connect();
     try {
+      if (!isFirst) {
+        await transaction(client);
+        await client.query('ROLLBACK');
+      }
       const millis = await timeToNextAnswer(client, async () => {
         await next.pass();
         await old.refuse();
@@ -86,21 +96,25 @@ async function measurePromoted(old: TcpProxy, next: TcpProxy, cuts: number): Pro
       await client.end();
     }
   }
-  return summary('server lost, standby promoted', times);
+  return summary(`server lost, standby promoted${isFirst ? ', first transaction' : ''}`, times);
 }
 
 async function timeToNextAnswer(
   client: InstanceType<typeof pg.Client>,
   cut: () => void | Promise<void>,
 ): Promise<number> {
-  await client.query('BEGIN');
-  for (const sql of STATEMENTS) await client.query(sql);
+  await transaction(client);
   await cut();
   const before = performance.now();
   await client.query('SELECT count(*) FROM entry');
   const millis = performance.now() - before;
   await client.query('ROLLBACK');
   return millis;
+}
+
+async function transaction(client: InstanceType<typeof pg.Client>): Promise<void> {
+  await client.query('BEGIN');
+  for (const sql of STATEMENTS) await client.query(sql);
 }
 
 function summary(variant: string, times: readonly number[]): FailoverTime {

@@ -8,6 +8,8 @@ export interface BenchOptions {
   /** Connections cut in each variant of the failover part. */
   readonly cuts: number;
   readonly fsync: boolean;
+  /** Leave it to the kernel on which processor client and server run. */
+  readonly shareProcessors: boolean;
   /** Only workloads whose name contains this. */
   readonly only: string;
   readonly json: boolean;
@@ -24,6 +26,7 @@ only the ratios mean something.
   --slice <ms>    length of one slice (default 200)
   --cuts <n>      connections cut in each failover variant (default 40)
   --fsync         a server that flushes its log to the disk at each COMMIT
+  --share         let client and server use the same processors; else each has its own, where taskset is at hand
   --only <text>   only the workloads whose name contains the text, such as 'tpcb 1', 'select' or 'failover'
   --json          prints the result as one line of JSON at the end
   --help          prints this
@@ -38,6 +41,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       slice: { type: 'string', default: '200' },
       cuts: { type: 'string', default: '40' },
       fsync: { type: 'boolean', default: false },
+      share: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       json: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false, short: 'h' },
@@ -48,6 +52,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     sliceMillis: wholeNumber('slice', values.slice, 20, 10_000),
     cuts: wholeNumber('cuts', values.cuts, 1, 10_000),
     fsync: values.fsync,
+    shareProcessors: values.share,
     only: values.only,
     json: values.json,
     help: values.help,
