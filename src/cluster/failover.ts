@@ -1,13 +1,16 @@
 import { setMaxListeners } from 'node:events';
 import pRetry from 'p-retry';
-import { FailoverFailedError } from '../errors.ts';
 import { hostKey } from '../topology/host-address.ts';
 import type { TopologyView } from '../topology/topology-provider.ts';
+import { abortable } from './abortable.ts';
 import type { ClusterKnowledge } from './cluster-knowledge.ts';
+import { describeObservations } from './describe-observations.ts';
 import type { HostObservation, ReachableHost } from './host-observation.ts';
 import type { Member, ServerIdentity } from './member.ts';
+import { observeHosts } from './observe-hosts.ts';
+import { PhaseBarrier, STAGE, type Participant } from './phase-barrier.ts';
 import { ReplayOrder, type OrderedReplay } from './replay-order.ts';
-import { selectPrimary } from './select-host.ts';
+import { selectPrimary, type PrimarySelection } from './select-host.ts';
 
 /** What one failover needs of its cluster. */
 export interface FailoverPort {
@@ -23,10 +26,6 @@ export interface FailoverPort {
   hostLost(server: ServerIdentity): void;
   ended(failover: Failover): void;
 }
-
-/** Stages of a session in a failover; each begins when the one before is done. */
-const STAGE = { searching: 0, resolving: 1, replaying: 2, ready: 3 } as const;
-type Stage = (typeof STAGE)[keyof typeof STAGE];
 
 /** The others may still be dialling when a primary could be chosen: how long to wait for a rival. */
 const RIVAL_GRACE_MILLIS = 50;
@@ -48,9 +47,8 @@ export interface Ticket {
   leave(outcome: 'ready' | 'failed'): void;
 }
 
-interface Entry {
+interface Entry extends Participant {
   readonly member: Member;
-  stage: Stage;
 }
 
 /**
@@ -70,10 +68,8 @@ export class Failover {
   #search: Promise<ReachableHost> | null = null;
   #found: ReachableHost | null = null;
   #rotation = 0;
-  readonly #waiters = new Set<{ readonly stage: Stage; readonly open: () => void }>();
+  readonly #barrier: PhaseBarrier;
   #released = 0;
-  /** When some session last came a step further. */
-  #lastProgress = 0;
   #joined = 0;
   #lastReason = 'no host was asked yet';
   #lastHost: string | null = null;
@@ -84,6 +80,7 @@ export class Failover {
     this.lost = lost;
     this.startedAt = now;
     this.#port = port;
+    this.#barrier = new PhaseBarrier(this.#entries, port.barrierTimeoutMillis);
     // Every session that takes part listens to it: more than the ten that Node takes for a leak.
     setMaxListeners(0, this.#abort.signal);
   }
@@ -113,7 +110,7 @@ export class Failover {
     this.#entries.add(entry);
     this.#joined++;
     const order = this.#watched(this.#order.enter(member.journal));
-    this.#lastProgress = performance.now();
+    this.#barrier.progressed();
     let left = false;
     return {
       failoverId: this.id,
@@ -123,16 +120,10 @@ export class Failover {
         // Only if that is still the one that is given out: many sessions may be refused by the same host.
         if (this.#found === host) this.searchAgain();
       },
-      resolved: (signal) => {
-        entry.stage = STAGE.replaying;
-        this.#lastProgress = performance.now();
-        return this.#barrier(STAGE.replaying, signal);
-      },
+      resolved: (signal) => this.#barrier.reached(entry, STAGE.replaying, signal),
       replayed: async (signal) => {
-        entry.stage = STAGE.ready;
-        this.#lastProgress = performance.now();
         order.leave();
-        await this.#barrier(STAGE.ready, signal);
+        await this.#barrier.reached(entry, STAGE.ready, signal);
         await this.#drain();
       },
       leave: () => {
@@ -140,7 +131,7 @@ export class Failover {
         left = true;
         order.leave();
         this.#entries.delete(entry);
-        this.#openBarriers();
+        this.#barrier.participantsChanged();
         this.#endIfEmpty();
       },
     };
@@ -151,7 +142,7 @@ export class Failover {
     return {
       ...order,
       advance: (count) => {
-        this.#lastProgress = performance.now();
+        this.#barrier.progressed();
         order.advance(count);
       },
     };
@@ -200,12 +191,18 @@ export class Failover {
     const member = this.#scout();
     if (member === null) throw new NotYet('nobody waits any more');
     const view = await this.#port.discover(signal);
-    const observations = await this.#observeAll(member, view, signal);
+    const select = (seen: readonly HostObservation[]): PrimarySelection =>
+      selectPrimary(seen, this.#port.knowledge(), { suggested: view.primary });
+    const observations = await observeHosts(
+      view.hosts,
+      (address) => member.observe(address, signal),
+      (seenSoFar) => this.#graceMillis(select(seenSoFar)),
+    );
     this.#judgeLostHost(observations);
-    const selection = selectPrimary(observations, this.#port.knowledge(), { suggested: view.primary });
+    const selection = select(observations);
     if (selection.kind !== 'selected') {
       if (observations.some((seen) => seen.kind === 'rejected')) this.#rotation++; // Maybe only this one is refused.
-      this.#lastReason = describe(selection.kind, observations);
+      this.#lastReason = describeObservations(selection.kind, observations);
       throw new NotYet(this.#lastReason);
     }
     this.#lastHost = hostKey(selection.observation.address);
@@ -214,49 +211,10 @@ export class Failover {
     return selection.observation;
   }
 
-  /**
-   * Asks all hosts side by side. Once a primary could be chosen from what has answered, the silent ones get only a short
-   * grace: a rival that answers later than that would have been as unreachable to everybody else.
-   */
-  async #observeAll(member: Member, view: TopologyView, signal: AbortSignal): Promise<HostObservation[]> {
-    const results: (HostObservation | null)[] = view.hosts.map(() => null);
-    const seenSoFar = (): HostObservation[] => results.filter((seen) => seen !== null);
-    let pending = view.hosts.length;
-    await new Promise<void>((resolve) => {
-      let grace: NodeJS.Timeout | undefined;
-      const done = (): void => {
-        clearTimeout(grace);
-        resolve();
-      };
-      const answered = (index: number, seen: HostObservation): void => {
-        results[index] = seen;
-        pending--;
-        if (pending === 0) {
-          done();
-          return;
-        }
-        const selection = selectPrimary(seenSoFar(), this.#port.knowledge(), { suggested: view.primary });
-        clearTimeout(grace);
-        if (selection.kind !== 'selected') return;
-        const isOld = selection.observation.incarnation === this.lost.incarnation;
-        grace = setTimeout(done, isOld ? OLD_PRIMARY_GRACE_MILLIS : RIVAL_GRACE_MILLIS);
-      };
-      if (pending === 0) resolve();
-      view.hosts.forEach((address, index) => {
-        member.observe(address, signal).then(
-          (seen) => {
-            answered(index, seen);
-          },
-          (error: unknown) => {
-            const reason = error instanceof Error ? error.name : 'error';
-            answered(index, { kind: 'unreachable', address, reason });
-          },
-        );
-      });
-    });
-    return results.map(
-      (seen, index) => seen ?? { kind: 'unreachable', address: view.hosts[index]!, reason: 'no answer yet' },
-    );
+  #graceMillis(selection: PrimarySelection): number | null {
+    if (selection.kind !== 'selected') return null;
+    const isOld = selection.observation.incarnation === this.lost.incarnation;
+    return isOld ? OLD_PRIMARY_GRACE_MILLIS : RIVAL_GRACE_MILLIS;
   }
 
   /** R14: only an agreeing probe ends a host. Then all its sessions are cut at once (R12). */
@@ -275,44 +233,6 @@ export class Failover {
     return entries.length === 0 ? null : entries[this.#rotation % entries.length]!.member;
   }
 
-  /** Waits until every session that takes part has come as far as `stage`; at most the barrier's own deadline. */
-  #barrier(stage: Stage, signal: AbortSignal): Promise<void> {
-    this.#openBarriers();
-    if (this.#allReached(stage)) return Promise.resolve();
-    const limit = this.#port.barrierTimeoutMillis;
-    let timer: NodeJS.Timeout | undefined;
-    const opened = new Promise<void>((resolve) => {
-      // As long as somebody gets on, those who are done wait; each has its own deadline for the whole.
-      const expire = (): void => {
-        const idle = performance.now() - this.#lastProgress;
-        if (idle >= limit) resolve();
-        else timer = setTimeout(expire, Math.ceil(limit - idle));
-      };
-      timer = setTimeout(expire, limit);
-      const open = (): void => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#waiters.add({ stage, open });
-    });
-    return abortable(opened, signal).finally(() => {
-      clearTimeout(timer);
-    });
-  }
-
-  #allReached(stage: Stage): boolean {
-    for (const entry of this.#entries) if (entry.stage < stage) return false;
-    return true;
-  }
-
-  #openBarriers(): void {
-    for (const waiter of this.#waiters) {
-      if (!this.#allReached(waiter.stage)) continue;
-      this.#waiters.delete(waiter);
-      waiter.open();
-    }
-  }
-
   /** Lets sessions go in groups, so that the new primary is not run over by all of them in one moment. */
   async #drain(): Promise<void> {
     const group = Math.floor(this.#released++ / this.#port.drainConcurrency);
@@ -322,48 +242,3 @@ export class Failover {
 
 /** No primary yet: ask again. */
 class NotYet extends Error {}
-
-function describe(kind: string, observations: readonly HostObservation[]): string {
-  const hosts = observations.map((seen) => `${hostKey(seen.address)} ${explain(seen)}`).join(', ');
-  return `${kind === 'ambiguous' ? 'more than one host could be the primary' : 'no host can be the primary'}: ${hosts}`;
-}
-
-function explain(seen: HostObservation): string {
-  switch (seen.kind) {
-    case 'reachable':
-      return `is ${seen.inRecovery ? 'a standby' : seen.writable ? 'writable' : 'read-only'} on timeline ${seen.timeline ?? '?'}`;
-    case 'refused':
-      return `refuses (${seen.code})`;
-    case 'rejected':
-      return `rejects us (${seen.code})`;
-    case 'unreachable':
-      return `does not answer (${seen.reason})`;
-  }
-}
-
-/** Rejects with the signal's reason if that comes first. */
-export function abortable<Result>(promise: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  if (signal.aborted) return Promise.reject(abortReason(signal));
-  return new Promise<Result>((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(abortReason(signal));
-    };
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(
-      (value) => {
-        signal.removeEventListener('abort', onAbort);
-        resolve(value);
-      },
-      (error: unknown) => {
-        signal.removeEventListener('abort', onAbort);
-        reject(error instanceof Error ? error : new Error(String(error)));
-      },
-    );
-  });
-}
-
-function abortReason(signal: AbortSignal): Error {
-  return signal.reason instanceof Error
-    ? signal.reason
-    : new FailoverFailedError('the failover was given up');
-}

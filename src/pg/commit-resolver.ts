@@ -7,7 +7,7 @@
  * Every statement is a transaction of its own, so the default isolation level of the role does not matter: there is
  * nothing in it that a snapshot could be too old for.
  */
-import { abortable } from '../cluster/failover.ts';
+import { abortable } from '../cluster/abortable.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { TransactionStatus, VerdictReason } from './commit-verdict.ts';
 import { decideCommit } from './commit-verdict.ts';

@@ -6,7 +6,7 @@ import {
   TransactionNotReplayableError,
   type HoldfastError,
 } from '../errors.ts';
-import type { Doom } from '../session/loss-plan.ts';
+import type { Doom } from '../session/loss-situation.ts';
 
 /** The error for a unit whose own fate is an error. */
 export function fateError(fate: 'unknown' | 'lost' | 'withdraw', cause: Error | null): HoldfastError {

@@ -7,7 +7,7 @@
  * the status would then say 'committed' (design review A5). Such a backend is waited for instead.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { abortable } from '../cluster/failover.ts';
+import { abortable } from '../cluster/abortable.ts';
 import type { BackendIdentity } from './probe.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';

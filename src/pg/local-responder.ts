@@ -1,6 +1,6 @@
 import { InternalError } from '../errors.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import type { Doom, Ending, Fate } from '../session/loss-plan.ts';
+import type { Doom, Ending, Fate } from '../session/loss-situation.ts';
 import type { Conversation } from './conversation.ts';
 import type { ErrorPassage } from './error-passage.ts';
 import { abortedError, doomError, fateError } from './fate-errors.ts';

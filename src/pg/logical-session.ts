@@ -6,7 +6,7 @@ import { InternalError, SessionClosedError } from '../errors.ts';
 import type { FailoverEvents } from '../events.ts';
 import { Arena } from '../session/arena.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import type { Doom, LossPlan, PendingUnit } from '../session/loss-plan.ts';
+import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, parameterStatus, readParameter } from './backend-messages.ts';

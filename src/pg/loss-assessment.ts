@@ -1,5 +1,6 @@
 import { FAILED } from '../session/journal.ts';
-import { planLoss, type LossPlan, type MarkState, type PendingUnit } from '../session/loss-plan.ts';
+import { planLoss } from '../session/loss-plan.ts';
+import type { LossPlan, MarkState, PendingUnit } from '../session/loss-situation.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
 import type { Judgement } from './judgement.ts';

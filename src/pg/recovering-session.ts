@@ -1,6 +1,6 @@
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { Member } from '../cluster/member.ts';
-import type { LossPlan, PendingUnit } from '../session/loss-plan.ts';
+import type { LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import type { SessionEvent, SessionState } from '../session/state.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';

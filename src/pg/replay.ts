@@ -1,7 +1,7 @@
 import type { OrderedReplay } from '../cluster/replay-order.ts';
 import { ResponseDigest, sameResults } from '../session/response-digest.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import { abortable } from '../cluster/failover.ts';
+import { abortable } from '../cluster/abortable.ts';
 import { BackendType } from './backend-messages.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';

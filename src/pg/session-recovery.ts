@@ -1,5 +1,6 @@
 import pRetry from 'p-retry';
-import { abortable, type Ticket } from '../cluster/failover.ts';
+import { abortable } from '../cluster/abortable.ts';
+import type { Ticket } from '../cluster/failover.ts';
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
@@ -8,7 +9,7 @@ import { fenceBackend } from './fence.ts';
 import { queryMessage, statementMessages } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
 import type { Journal } from '../session/journal.ts';
-import type { LossPlan } from '../session/loss-plan.ts';
+import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import { loneTicket } from './lone-ticket.ts';
 import { makeUnit, type PgUnit } from './pg-unit.ts';

@@ -1,4 +1,4 @@
-import type { MarkState } from '../session/loss-plan.ts';
+import type { MarkState } from '../session/loss-situation.ts';
 import type { CommitMark } from './commit-mark.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { Ending, Proof } from '../session/loss-plan.ts';
+import type { Ending, Proof } from '../session/loss-situation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { statementHeads } from './sql/leading-keywords.ts';
 import type { Command } from './statement-text.ts';

@@ -1,14 +1,5 @@
-import {
-  afterGivingUp,
-  extendPlan,
-  resolveAgain,
-  type PendingUnit,
-  afterVerdict,
-  afterWithdrawal,
-  type CommitOutcome,
-  type Doom,
-  type LossPlan,
-} from './loss-plan.ts';
+import { afterGivingUp, extendPlan, resolveAgain, afterVerdict, afterWithdrawal } from './loss-plan.ts';
+import type { PendingUnit, CommitOutcome, Doom, LossPlan } from './loss-situation.ts';
 
 /**
  * The life of one logical session, as data.

@@ -10,15 +10,15 @@ import {
   proofOf,
 } from '../../src/pg/unit-facts.ts';
 import { FAILED, IDLE, Journal } from '../../src/session/journal.ts';
-import {
-  planLoss,
-  type CommitOutcome,
-  type Doom,
-  type Fate,
-  type LossPlan,
-  type MarkState,
-  type PendingUnit,
-} from '../../src/session/loss-plan.ts';
+import { planLoss } from '../../src/session/loss-plan.ts';
+import type {
+  CommitOutcome,
+  Doom,
+  Fate,
+  LossPlan,
+  MarkState,
+  PendingUnit,
+} from '../../src/session/loss-situation.ts';
 import { sameResults, type UnitDigest } from '../../src/session/response-digest.ts';
 import {
   INITIAL,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Ending } from '../../../src/session/loss-plan.ts';
+import type { Ending } from '../../../src/session/loss-situation.ts';
 import { makeUnit, type PgUnit } from '../../../src/pg/pg-unit.ts';
 import { statementText } from '../../../src/pg/statement-text.ts';
 import {

@@ -1,15 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import {
-  afterGivingUp,
-  afterVerdict,
-  afterWithdrawal,
-  planLoss,
-  type Fate,
-  type LossPlan,
-  type LossSituation,
-  type PendingUnit,
-} from '../../../src/session/loss-plan.ts';
+import { afterGivingUp, afterVerdict, afterWithdrawal, planLoss } from '../../../src/session/loss-plan.ts';
+import type { Fate, LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-situation.ts';
 import {
   autocommit,
   begin,

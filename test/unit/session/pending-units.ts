@@ -1,4 +1,4 @@
-import type { LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-plan.ts';
+import type { LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-situation.ts';
 
 /** Pending units as the engine describes them, and what the application must be able to rely on in any plan. */
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { afterVerdict, planLoss, type LossPlan, type PendingUnit } from '../../../src/session/loss-plan.ts';
+import { afterVerdict, planLoss } from '../../../src/session/loss-plan.ts';
+import type { LossPlan, PendingUnit } from '../../../src/session/loss-situation.ts';
 import { INITIAL, transition, type SessionEvent, type SessionState } from '../../../src/session/state.ts';
 import { autocommit, begin, chain, commit, inTransaction, rollback, unsent, write } from './pending-units.ts';
 
