@@ -109,7 +109,7 @@ export class Failover {
     const entry: Entry = { member, stage: STAGE.searching };
     this.#entries.add(entry);
     this.#joined++;
-    const order = this.#watched(this.#order.enter(member.journal));
+    const order = this.#watched(this.#order.enter(member.journal, member.replayRound));
     this.#barrier.progressed();
     let left = false;
     return {

@@ -23,6 +23,8 @@ export interface Member {
   readonly followsPrimary: boolean;
   /** Units of the open transaction's journal, for the order of replays. */
   readonly journal: readonly OrderedUnit[];
+  /** How often its replay was out of order in this recovery. */
+  readonly replayRound: number;
   /**
    * Looks at a host over a connection with this session's credentials. Never rejects. The connection is kept for the
    * next look and for the session itself.

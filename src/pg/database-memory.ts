@@ -4,9 +4,9 @@ import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
-import type { SessionEffect } from './sql/session-effect.ts';
+import { changesNames, type SessionEffect } from './sql/session-effect.ts';
 import type { StatementVerdict } from './sql/statement-verdict.ts';
-import type { JudgedSession, StatementJudge } from './statement-judge.ts';
+import type { JudgedSession, Renewal, StatementJudge } from './statement-judge.ts';
 import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 import type { StatementText } from './statement-text.ts';
 
@@ -37,6 +37,10 @@ export class DatabaseMemory implements StatementJudge {
   #era = {};
   #traits: DatabaseTraits | null = null;
   #traitsLearnedAt = Number.NEGATIVE_INFINITY;
+  /** The server that told the traits, if that had to be a certain one. */
+  #traitsOf: string | null = null;
+  /** What one server's catalogue says, for sessions that arrived there after a loss. */
+  #renewed: { readonly server: string; readonly catalogue: CatalogueCache } | null = null;
 
   /** Names of settings with a dot that may be set in sessions here: pg_settings does not show them. */
   customNames(): readonly string[] {
@@ -68,16 +72,18 @@ export class DatabaseMemory implements StatementJudge {
     texts: readonly StatementText[],
     runner: SqlRunner,
     session: JudgedSession,
-    notBeforeMillis = Number.NEGATIVE_INFINITY,
+    renewal?: Renewal,
   ): Promise<readonly Judgement[]> {
     await loadParser();
-    await this.#learnTraits(runner, notBeforeMillis);
+    await this.#learnTraits(runner, renewal);
     if (session.searchPath === null) return texts.map(() => NOTHING_PROVED);
-    const verdicts = await this.#catalogue.resolve(
+    const isRenewed = renewal !== undefined && (renewal.proofs || this.#traits?.reachesOutside !== false);
+    const catalogue = isRenewed ? this.#catalogueOf(renewal.server) : this.#catalogue;
+    const verdicts = await catalogue.resolve(
       texts.map(({ text }) => text),
       catalogueSession(session, session.searchPath),
       runner,
-      notBeforeMillis,
+      isRenewed ? renewal.notBeforeMillis : undefined,
     );
     return texts.map((text, index) =>
       text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session.standardStrings),
@@ -86,22 +92,45 @@ export class DatabaseMemory implements StatementJudge {
 
   definitionsChanged(): void {
     this.#catalogue.invalidate();
+    this.#renewed = null;
     this.#era = {};
     this.#traitsLearnedAt = Number.NEGATIVE_INFINITY;
   }
 
-  async #learnTraits(runner: SqlRunner, notBeforeMillis: number): Promise<void> {
+  /** Other servers of the cluster may be behind: nothing that was learned there counts. */
+  #catalogueOf(server: string): CatalogueCache {
+    if (this.#renewed?.server !== server) {
+      const catalogue = new CatalogueCache({ timeToLiveMillis: TIME_TO_LIVE_MILLIS });
+      this.#renewed = { server, catalogue };
+    }
+    const { catalogue } = this.#renewed;
+    catalogue.useTraits(this.#traits ?? NOTHING_KNOWN);
+    return catalogue;
+  }
+
+  async #learnTraits(runner: SqlRunner, renewal: Renewal | undefined): Promise<void> {
     const now = performance.now();
-    if (this.#traitsLearnedAt >= Math.max(notBeforeMillis, now - TIME_TO_LIVE_MILLIS)) return;
+    const isFresh = now - this.#traitsLearnedAt < TIME_TO_LIVE_MILLIS;
+    const isRenewed =
+      renewal === undefined ||
+      (this.#traitsOf === renewal.server && this.#traitsLearnedAt >= renewal.notBeforeMillis);
+    if (isFresh && isRenewed) return;
+    const era = this.#era;
+    let traits: DatabaseTraits;
     try {
-      const traits = await databaseTraits(runner);
-      this.#traits = traits;
-      this.#catalogue.useTraits(traits);
+      traits = await databaseTraits(runner);
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
-      this.#traits ??= NOTHING_KNOWN;
+      traits = renewal === undefined ? (this.#traits ?? NOTHING_KNOWN) : NOTHING_KNOWN;
     }
-    this.#traitsLearnedAt = now;
+    // Somebody was faster, who asked later.
+    if (now < this.#traitsLearnedAt && renewal === undefined) return;
+    this.#traits = traits;
+    this.#catalogue.useTraits(traits);
+    // What was changed while the question was under way is not in the answer for certain.
+    this.#traitsLearnedAt = era === this.#era ? now : Number.NEGATIVE_INFINITY;
+    this.#era = {}; // Judgements that the texts remember rest on the old traits.
+    this.#traitsOf = renewal?.server ?? null;
   }
 
   #judge(text: StatementText, verdict: StatementVerdict, standardStrings: boolean): Judgement {
@@ -111,10 +140,12 @@ export class DatabaseMemory implements StatementJudge {
     for (const effect of lasting) tooManyNames ||= !this.#noteName(effect);
     const codeSets = !verdict.sessionSafe && this.#traits?.dynamicSetConfig !== false;
     return {
-      provedRead: verdict.read === 'proved' && lasting.length === 0,
+      provedRead: verdict.read === 'proved' && lasting.length === 0 && !effects.some(changesNames),
       staysInside: !verdict.outsideEffects,
       sessionSafe: verdict.sessionSafe && lasting.length === 0,
       undoneByRollback: verdict.sessionSafe && lasting.every(isUndone),
+      orderSensitive: verdict.orderSensitive,
+      changesNames: effects.some(changesNames),
       uncheckable: codeSets || tooManyNames,
       pins: lasting.flatMap(pinOf),
       unsafeReason:

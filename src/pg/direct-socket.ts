@@ -12,6 +12,8 @@ let shared: Buffer | null = null;
  * its own above the socket.
  */
 export class DirectSocket extends Socket {
+  /** On Windows a read may be under way before its bytes are there: sockets can't share memory. */
+  static readonly isSafe = process.platform !== 'win32';
   readonly #reader: { take: ((chunk: Buffer) => void) | null };
 
   constructor() {

@@ -114,7 +114,7 @@ function configFor(clientConfig: object, address: HostAddress, timeoutMillis: nu
     port: address.port,
     connectionTimeoutMillis: Math.max(1, Math.ceil(limit)),
     stream: ({ ssl }: { readonly ssl?: unknown }) =>
-      ssl === undefined || ssl === false ? new DirectSocket() : new Socket(),
+      (ssl === undefined || ssl === false) && DirectSocket.isSafe ? new DirectSocket() : new Socket(),
     connection: undefined,
     pipeline: false,
   };

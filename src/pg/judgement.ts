@@ -10,6 +10,10 @@ export interface Judgement {
   readonly sessionSafe: boolean;
   /** What it may do to the session's state is undone if its transaction is rolled back (SET is, locks are not). */
   readonly undoneByRollback: boolean;
+  /** Its result may depend on who comes first: SKIP LOCKED and the like, or code that nobody sees through (B). */
+  readonly orderSensitive: boolean;
+  /** Behind it, to the end of the transaction at least, names may mean something else: nothing is proved there. */
+  readonly changesNames: boolean;
   /** No check can find out what it did to the session's state: code with settings whose names nobody knows. */
   readonly uncheckable: boolean;
   /** What it did for certain and no check shows: LOAD, setseed. */
@@ -23,6 +27,8 @@ export const NOTHING_PROVED: Judgement = {
   staysInside: false,
   sessionSafe: false,
   undoneByRollback: false,
+  orderSensitive: true,
+  changesNames: true,
   uncheckable: false,
   pins: [],
   unsafeReason: 'a statement that nobody could read',

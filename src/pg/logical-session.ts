@@ -9,22 +9,23 @@ import { FAILED, IDLE } from '../session/journal.ts';
 import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
-import { BackendType, parameterStatus, readParameter } from './backend-messages.ts';
+import { BackendType, readParameter } from './backend-messages.ts';
+import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
+import { AnnouncedParameters } from './announced-parameters.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
 import { doomError, fateError } from './fate-errors.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
 import { enterLiveSession, leaveLiveSession } from './live-sessions.ts';
-import { SYNC_MESSAGE } from './frontend-messages.ts';
 import { errorAnswer } from './local-answers.ts';
-import type { Judgement } from './judgement.ts';
+import type { UnitJudgement } from './judge-units.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
 import { NamedStatements } from './named-statements.ts';
-import type { PgUnit } from './pg-unit.ts';
+import { sendAgain, type PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import { Scouts, type ProbedConnection } from './scouts.ts';
 import {
@@ -33,12 +34,13 @@ import {
   type ConnectionOwner,
   type ServerConnection,
 } from './server-connection.ts';
+import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
-import type { StatementText } from './statement-text.ts';
 import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
-import { endingOf } from './unit-facts.ts';
+import { SocketOptions } from './socket-options.ts';
+import { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 /** The application should wait for 'drain' when more than this waits unsent. */
@@ -75,12 +77,14 @@ export class LogicalSession
   readonly #arena: Arena;
   readonly #assembler: UnitAssembler;
   readonly #recovery: SessionRecovery;
+  readonly #chained = new ChainedTransaction();
+  readonly #sender: UnitSender;
+  readonly #parameters = new AnnouncedParameters();
+  readonly #socketOptions = new SocketOptions();
   readonly #assessment: LossAssessment;
   readonly #responder: LocalResponder;
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
-  /** What the application was told last; a new server's differing values are told again. */
-  readonly #parameters = new Map<string, string>();
   #state: SessionState = INITIAL;
   #connection: ServerConnection | null = null;
   #probe: ProbeResult | null = null;
@@ -88,8 +92,6 @@ export class LogicalSession
   #followsPrimary = true;
   /** Above zero the application's units stay here: something of the driver's own must be answered first. */
   #holds = 0;
-  #isReferenced = true;
-  #keepAlive: { readonly enable: boolean; readonly initialDelayMillis: number } | null = null;
   #needsDrain = false;
   #delivering = 0;
 
@@ -114,6 +116,15 @@ export class LogicalSession
     this.#recovery = new SessionRecovery(this);
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
+    this.#sender = new UnitSender({
+      arena: this.#arena,
+      conversation: this.conversation,
+      responder: this.#responder,
+      names: this.names,
+      marks: this.marks,
+      memory: this.memory,
+      chained: this.#chained,
+    });
   }
 
   // ---- what the others see -----------------------------------------------------------------------------------
@@ -152,11 +163,15 @@ export class LogicalSession
   }
 
   get journal(): readonly OrderedUnit[] {
-    return this.isLast ? [] : this.units; // Nobody waits for who goes last.
+    return this.units;
   }
 
-  get isLast(): boolean {
-    return this.#recovery.isLast;
+  get replayRound(): number {
+    return this.#recovery.replayRound;
+  }
+
+  orderSensitiveUnits(): ReadonlySet<PgUnit> {
+    return this.#assessment.orderSensitiveUnits();
   }
 
   get units(): readonly PgUnit[] {
@@ -201,7 +216,7 @@ export class LogicalSession
 
   /** Handshake parameters for the application's client. */
   get parameters(): ReadonlyMap<string, string> {
-    return this.#parameters;
+    return this.#parameters.all;
   }
 
   unitBytes(unit: PgUnit): Buffer {
@@ -216,8 +231,8 @@ export class LogicalSession
     return this.scouts.glance(address, signal);
   }
 
-  judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
-    return this.#assessment.judge(unit);
+  judge(units: readonly PgUnit[]): ReadonlyMap<PgUnit, UnitJudgement> {
+    return this.#assessment.judge(units);
   }
 
   dispatch(event: SessionEvent): void {
@@ -235,17 +250,12 @@ export class LogicalSession
     this.#adopt(probed, host, markWorks);
     coordinator.add(this);
     if (!probed.probe.inRecovery) coordinator.connected(host);
-    for (const [name, value] of probed.connection.parameters) this.#parameters.set(name, value);
+    for (const [name, value] of probed.connection.parameters) this.#parameters.told(name, value);
     this.dispatch({ kind: 'connected', epoch: 0 });
   }
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
-  reconnected(
-    probed: ProbedConnection,
-    host: ReachableHost,
-    markWorks: boolean,
-    judged: ReadonlyMap<StatementText, Judgement>,
-  ): void {
+  reconnected({ probed, host, markWorks, judged }: Arrival): void {
     this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
     this.#holds = 0;
@@ -258,9 +268,7 @@ export class LogicalSession
     this.#server = { address: host.address, incarnation: host.incarnation };
     this.#followsPrimary = !probe.inRecovery;
     this.marks.connected(probe, markWorks);
-    if (this.#keepAlive !== null)
-      connection.setKeepAlive(this.#keepAlive.enable, this.#keepAlive.initialDelayMillis);
-    if (!this.#isReferenced) connection.unref();
+    this.#socketOptions.applyTo(connection);
     enterLiveSession(this, connection.processId, connection.secretKey);
     connection.attach(this);
   }
@@ -342,52 +350,7 @@ export class LogicalSession
       return;
     }
     if (this.#holds > 0) return;
-    let from = -1;
-    let to = -1;
-    for (const unit of this.conversation.pending) {
-      if (unit.writtenTo === unit.end || this.#responder.owns(unit)) continue;
-      if (this.conversation.isComparing && unit !== this.conversation.pending[0]) break;
-      const begins = unit.writtenTo === unit.start;
-      // R6: the mark must have arrived before what may end the transaction leaves.
-      if (begins && this.marks.mayDelay && endingOf(unit) !== 'none') {
-        if (from >= 0) connection.write(this.#arena.view(from, to));
-        from = -1;
-        if (!this.marks.allowsEnding(connection)) break;
-      }
-      if (begins) {
-        const chains = unit.texts[0]?.isCommitAndChain === true;
-        if (from >= 0 && (chains || this.names.needsParse(unit))) {
-          connection.write(this.#arena.view(from, to));
-          from = -1;
-        }
-        this.names.prepare(unit, connection);
-        if (chains) this.#recovery.askChainMode(connection);
-        this.marks.sending(unit);
-        unit.touchesSession = this.memory.ran(unit.texts);
-        this.conversation.sent(unit);
-        connection.expect(this.conversation);
-      } else if (unit.texts.length > unit.textsSent) {
-        // Behind a Flush, where it was answered in part: what was noted of it at first did not know of these.
-        this.marks.sending(unit);
-        unit.touchesSession = this.memory.ran(unit.texts) || unit.touchesSession;
-      }
-      unit.textsSent = unit.texts.length;
-      if (from < 0) from = unit.writtenTo;
-      unit.writtenTo = unit.end;
-      to = unit.end;
-      const mark = begins ? this.marks.withUnit(unit) : null;
-      if (mark?.where === 'inside') {
-        const bytes = this.#arena.view(from, to - SYNC_MESSAGE.length);
-        connection.write(Buffer.concat([bytes, mark.messages, SYNC_MESSAGE]));
-        from = -1;
-      } else if (mark?.where === 'behind') {
-        connection.write(Buffer.concat([this.#arena.view(from, to), mark.messages]));
-        this.marks.expect(connection);
-        from = -1;
-      }
-      if (!unit.closed) break;
-    }
-    if (from >= 0) connection.write(this.#arena.view(from, to));
+    this.#sender.send(connection);
     // The kernel has taken all: the socket itself will not say so.
     if (this.#needsDrain && !connection.needsDrain)
       process.nextTick(() => {
@@ -436,7 +399,7 @@ export class LogicalSession
     if (this.#state.kind !== 'online') return false;
     if (type === BackendType.ParameterStatus) {
       const { name, value } = readParameter(bytes, start + 5, end);
-      this.#parameters.set(name, value);
+      this.#parameters.told(name, value);
       this.memory.parameter(name, value);
       // The standby under this session was promoted: from now on it can write.
       if (name === 'in_hot_standby' && value === 'off') this.#followsPrimary = true;
@@ -457,13 +420,14 @@ export class LogicalSession
     }
     if (status !== IDLE && (!wasOpen || ended)) this.memory.transactionBegan();
     const { pending, journal } = this.conversation;
-    if (journal.awaitsChainedBegin) this.#recovery.beginChained(journal);
+    if (journal.awaitsChainedBegin) this.#chained.begin(journal);
     if (pending.length > 0) {
       this.#flushSoon();
       return this.#responder.isNeeded ? this.#responder.settle() : null;
     }
     const connection = this.#connection;
     if (status === IDLE) {
+      this.memory.idle();
       this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
       if (this.memory.wantsAttention) this.#attention.wanted();
     } else if (connection !== null) {
@@ -616,15 +580,12 @@ export class LogicalSession
     if (connection === null) return;
     // By pg's own event: as bytes it would stand in the middle of an answer, where pg-copy-streams reads for itself.
     this.#socket.emit('backendKeyData', { processID: connection.processId, secretKey: connection.secretKey });
-    const news: Buffer[] = [];
     for (const [name, value] of connection.parameters) {
       this.memory.parameter(name, value);
       if (name === 'in_hot_standby') this.#followsPrimary = value === 'off';
-      if (this.#parameters.get(name) === value) continue;
-      this.#parameters.set(name, value);
-      news.push(parameterStatus(name, value));
     }
-    if (news.length > 0) this.deliver(Buffer.concat(news));
+    const news = this.#parameters.news(connection.parameters);
+    if (news !== null) this.deliver(news);
   }
 
   // ---- answers of the driver's own ---------------------------------------------------------------------------
@@ -722,24 +683,10 @@ export class LogicalSession
   }
 
   setKeepAlive(enable: boolean, initialDelayMillis: number): void {
-    this.#keepAlive = { enable, initialDelayMillis };
-    this.#connection?.setKeepAlive(enable, initialDelayMillis);
+    this.#socketOptions.setKeepAlive(this.#connection, enable, initialDelayMillis);
   }
 
   setReferenced(isReferenced: boolean): void {
-    this.#isReferenced = isReferenced;
-    if (isReferenced) this.#connection?.ref();
-    else this.#connection?.unref();
+    this.#socketOptions.setReferenced(this.#connection, isReferenced);
   }
-}
-
-/** On the new connection it begins from its first byte. */
-function sendAgain(unit: PgUnit): void {
-  unit.writtenTo = unit.start;
-  unit.completions = 0;
-  unit.error = null;
-  unit.committed = false;
-  unit.copyIn = false;
-  unit.hasMarkInside = false;
-  unit.countedAsRead = false;
 }

@@ -9,7 +9,7 @@ import type { RecoveringSession } from './recovering-session.ts';
  * it looks for a host by itself and waits for nobody, since it holds no locks that others wait for.
  */
 export function loneTicket(session: RecoveringSession): Ticket {
-  const order = new ReplayOrder().enter(session.journal);
+  const order = new ReplayOrder().enter(session.journal, session.replayRound);
   return {
     failoverId: 0,
     order,

@@ -3,13 +3,21 @@ import { planLoss } from '../session/loss-plan.ts';
 import type { LossPlan, MarkState, PendingUnit } from '../session/loss-situation.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
+import { judgeUnits, type UnitJudgement } from './judge-units.ts';
 import type { Judgement } from './judgement.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { StatementText } from './statement-text.ts';
 import type { TransactionMarks } from './transaction-marks.ts';
-import { endingOf, isTransactionControl, onlyOpens, opensTransaction, proofOf } from './unit-facts.ts';
+import {
+  endingOf,
+  isOrderSensitive,
+  isTransactionControl,
+  onlyOpens,
+  opensTransaction,
+  proofOf,
+} from './unit-facts.ts';
 
 /** The session whose loss is assessed. */
 export interface AssessedSession {
@@ -68,30 +76,71 @@ export class LossAssessment {
   plan(): LossPlan {
     const { conversation, memory, refusal } = this.#session;
     const { journal } = conversation;
+    const judged = this.#judgeAll();
     const unreplayable = journal.open ? (journal.unreplayable ?? refusal ?? memory.knownRefusal) : null;
     return planLoss({
       open: journal.open,
       failed: journal.status === FAILED,
       unreplayable:
         unreplayable ??
-        (journal.units.some((unit) => this.#mayHaveActedOutside(unit)) ? ACTED_OUTSIDE : null),
-      mark: this.#currentMarkState(),
-      pending: this.pending(),
+        (journal.units.some((unit) => this.#mayHaveActedOutside(unit, judged)) ? ACTED_OUTSIDE : null),
+      mark: this.#currentMarkState(judged),
+      pending: this.#facts(judged),
     });
   }
 
   /** The pending units as the loss plan sees them. */
   pending(): readonly PendingUnit[] {
+    return this.#facts(this.#judgeAll());
+  }
+
+  /** What is proved of units that are sent now, in the order in which they run. */
+  judge(units: readonly PgUnit[]): ReadonlyMap<PgUnit, UnitJudgement> {
+    return this.#judge(units, this.#session.memory.namesInDoubt);
+  }
+
+  /** The same of all that ran, or was to run, since the transaction began. */
+  #judgeAll(): ReadonlyMap<PgUnit, UnitJudgement> {
+    const { journal, pending } = this.#session.conversation;
+    return this.#judge([...journal.units, ...pending], false);
+  }
+
+  #judge(units: readonly PgUnit[], isInDoubt: boolean): ReadonlyMap<PgUnit, UnitJudgement> {
+    const { context, memory } = this.#session;
+    return judgeUnits(
+      units,
+      (text, inDoubt) =>
+        inDoubt
+          ? context.database.known(text, memory.judgedInDoubt)
+          : (this.#judgedAnew.get(text) ?? context.database.known(text, memory.judged)),
+      isInDoubt,
+    );
+  }
+
+  /** Units of the journal that keep the recorded precedence when they are replayed (B). */
+  orderSensitiveUnits(): ReadonlySet<PgUnit> {
+    const { units } = this.#session.conversation.journal;
+    const judged = this.#judge(units, false);
+    return new Set(
+      units.filter(
+        (unit) =>
+          isOrderSensitive(unit) ||
+          (!isTransactionControl(unit) && judged.get(unit)?.orderSensitive === true),
+      ),
+    );
+  }
+
+  #facts(judged: ReadonlyMap<PgUnit, UnitJudgement>): readonly PendingUnit[] {
     const { conversation } = this.#session;
     return conversation.pending.map((unit, index) => {
-      const actsOutside = this.#mayHaveActedOutside(unit) ? ACTED_OUTSIDE : null;
+      const actsOutside = this.#mayHaveActedOutside(unit, judged) ? ACTED_OUTSIDE : null;
+      const provedRead = judged.get(unit)?.provedRead ?? false;
       return {
         sent: unit.writtenTo > unit.start,
         given: index === 0 && conversation.given > 0,
         ending: endingOf(unit),
         opens: opensTransaction(unit),
-        repeatable:
-          !unit.dropped && ((onlyOpens(unit) && actsOutside === null) || this.judge(unit).provedRead),
+        repeatable: !unit.dropped && ((onlyOpens(unit) && actsOutside === null) || provedRead),
         actsOutside,
         proof: proofOf(unit),
         withdrawn: unit.withdrawn,
@@ -99,51 +148,37 @@ export class LossAssessment {
     });
   }
 
-  /** What is proved of a unit: nothing, as long as nobody could judge it. */
-  judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean } {
-    let provedRead = unit.texts.length > 0;
-    let staysInside = provedRead;
-    for (const text of unit.texts) {
-      const judgement = this.#judgement(text);
-      provedRead &&= judgement?.provedRead ?? false;
-      staysInside &&= judgement?.staysInside ?? false;
-    }
-    return { provedRead, staysInside };
-  }
-
   /**
    * A7: a second run would do it a second time. At the loss only what is known to act outside counts; on the new
    * connection everything was judged, and what nobody could judge counts as well.
    */
-  #mayHaveActedOutside(unit: PgUnit): boolean {
+  #mayHaveActedOutside(unit: PgUnit, judged: ReadonlyMap<PgUnit, UnitJudgement>): boolean {
     const { context, isConnected } = this.#session;
+    const judgement = judged.get(unit);
     if (context.options.onOutsideEffects === 'replay' || isTransactionControl(unit)) return false;
-    return unit.texts.some((text) => {
-      const judgement = this.#judgement(text);
-      return judgement === null ? isConnected : !judgement.staysInside;
-    });
-  }
-
-  #judgement(text: StatementText): Judgement | null {
-    const { context, memory } = this.#session;
-    return this.#judgedAnew.get(text) ?? context.database.known(text, memory.judged);
+    if (judgement === undefined || unit.texts.length === 0) return false;
+    return !judgement.staysInside && (judgement.isKnown || isConnected);
   }
 
   /**
    * What was known of the xid when the connection was lost; statements that had not been judged then may be by now, on
    * the new connection.
    */
-  #currentMarkState(): MarkState {
+  #currentMarkState(judged: ReadonlyMap<PgUnit, UnitJudgement>): MarkState {
     const { pending, journal } = this.#session.conversation;
-    // Without its journal nobody knows any more what ran.
-    if (this.#markState === 'known' || journal.unreplayable !== null) return this.#markState;
-    const ran = [...journal.units, ...pending.filter((unit) => unit.writtenTo > unit.start)];
-    const judged = ran
-      .filter((unit) => !isTransactionControl(unit))
-      .map((unit) => ({ ...this.judge(unit), countedAsRead: unit.countedAsRead }));
-    if (judged.every(({ provedRead }) => provedRead)) return 'only-read';
+    if (this.#markState === 'known') return 'known';
+    // Without its journal nobody knows any more what ran; and what was judged before the loss decides nothing.
+    if (journal.unreplayable !== null || !this.#session.isConnected) return 'unknown';
+    const ran = [...journal.units, ...pending.filter((unit) => unit.writtenTo > unit.start)].filter(
+      (unit) => !isTransactionControl(unit),
+    );
+    const isRead = (unit: PgUnit): boolean => judged.get(unit)?.provedRead ?? false;
+    // What is a read now need not have been one when it ran: then its xid must have been asked for.
+    const wereReads = !this.#wasUncovered || ran.every(({ countedAsRead }) => countedAsRead);
+    if (wereReads && ran.every(isRead)) return 'only-read';
     // A definition was changed meanwhile: nobody asked for its xid, and it may have had one.
-    if (judged.some(({ provedRead, countedAsRead }) => countedAsRead && !provedRead)) return 'unknown';
-    return this.#wasUncovered || judged.some(({ staysInside }) => !staysInside) ? 'unknown' : 'no-xid';
+    if (ran.some((unit) => unit.countedAsRead && !isRead(unit))) return 'unknown';
+    const mayHaveActed = ran.some((unit) => judged.get(unit)?.staysInside !== true);
+    return this.#wasUncovered || mayHaveActed ? 'unknown' : 'no-xid';
   }
 }

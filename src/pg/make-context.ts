@@ -40,7 +40,7 @@ export function makeContext(resolved: ResolvedConnection): SessionContext | null
   return {
     coordinator,
     memory: clusterMemory(coordinator),
-    database: databaseOf(coordinator, resolved.clientConfig),
+    database: databaseOf(coordinator, resolved),
     resolved,
     options,
     events: new FailoverEvents(() => coordinator.snapshot()),
@@ -58,7 +58,7 @@ function hostsKey(resolved: ResolvedConnection): string {
 
 function databaseOf(
   coordinator: Coordinator,
-  clientConfig: Readonly<Record<string, unknown>>,
+  { clientConfig, targetSessionAttrs }: ResolvedConnection,
 ): DatabaseMemory {
   let known = databases.get(coordinator);
   if (known === undefined) {
@@ -69,7 +69,9 @@ function databaseOf(
   const name = [database, process.env['PGDATABASE'], user].find(
     (one) => typeof one === 'string' && one !== '',
   );
-  const key = typeof name === 'string' ? name : '';
+  // A standby may be behind: what its sessions learn of the catalogue is not for sessions of the primary.
+  const isPrimary = targetSessionAttrs === 'read-write' || targetSessionAttrs === 'primary';
+  const key = `${isPrimary ? 'primary' : 'any'} ${typeof name === 'string' ? name : ''}`;
   let memory = known.get(key);
   if (memory === undefined) {
     memory = new DatabaseMemory();

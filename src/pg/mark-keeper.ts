@@ -4,6 +4,7 @@ import type { Conversation } from './conversation.ts';
 import { BackendType, readRow } from './backend-messages.ts';
 import { preparedMessages, SYNC_MESSAGE } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
+import type { UnitJudgement } from './judge-units.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import type { ServerConnection } from './server-connection.ts';
@@ -17,7 +18,8 @@ export interface MarkHost {
   flush(): void;
   /** Our own statement has broken the application's transaction: it must be brought back by a replay. */
   cut(): void;
-  judge(unit: PgUnit): { readonly provedRead: boolean; readonly staysInside: boolean };
+  /** In the order in which they run. */
+  judge(units: readonly PgUnit[]): ReadonlyMap<PgUnit, UnitJudgement>;
 }
 
 /**
@@ -60,17 +62,16 @@ export class MarkKeeper {
   transactionEnded(): void {
     this.#reset();
     // What was pipelined behind is already on the wire, and may have written in the next transaction.
-    for (const unit of this.#conversation.pending) {
-      if (unit.writtenTo > unit.start && !isTransactionControl(unit)) {
-        this.#count(unit);
-      }
-    }
+    this.#count(this.#conversation.pending.filter((unit) => unit.writtenTo > unit.start));
   }
 
-  #count(unit: PgUnit): void {
-    const judgement = this.#host.judge(unit);
-    unit.countedAsRead = judgement.provedRead;
-    this.transaction.unitSent(judgement);
+  #count(units: readonly PgUnit[]): void {
+    if (units.length === 0) return;
+    for (const [unit, judgement] of this.#host.judge(units)) {
+      if (isTransactionControl(unit)) continue;
+      unit.countedAsRead = judgement.provedRead;
+      this.transaction.unitSent(judgement);
+    }
   }
 
   #reset(): void {
@@ -95,7 +96,7 @@ export class MarkKeeper {
     if (isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
     // Alone on the wire it belongs to the transaction whose mark is known.
     if (this.transaction.isKnown && this.#conversation.pending.length <= 1) return;
-    this.#count(unit);
+    this.#count([unit]);
   }
 
   /** True if what may end the transaction may have to wait: see `allowsEnding`. */
@@ -189,7 +190,7 @@ export class MarkKeeper {
 
   /** A replay is over: for the server it is another transaction, which needs a mark of its own. */
   async afterReplay(connection: ServerConnection, units: readonly PgUnit[], status: number): Promise<void> {
-    for (const unit of units) if (!isTransactionControl(unit)) this.#count(unit);
+    this.#count(units);
     if (!this.#works || !this.transaction.wanted || status === FAILED) return;
     const [row] = await connection.run(MARK_SQL);
     this.transaction.answered(this.#markOf(row ?? null), this.transaction.request());

@@ -70,3 +70,14 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     withdrawn: false,
   };
 }
+
+/** On the new connection it begins from its first byte. */
+export function sendAgain(unit: PgUnit): void {
+  unit.writtenTo = unit.start;
+  unit.completions = 0;
+  unit.error = null;
+  unit.committed = false;
+  unit.copyIn = false;
+  unit.hasMarkInside = false;
+  unit.countedAsRead = false;
+}

@@ -15,6 +15,15 @@ import type { SessionContext } from './session-context.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { StatementText } from './statement-text.ts';
 
+/** A connection to the new server on which the session is as it was, but for its open transaction. */
+export interface Arrival {
+  readonly probed: ProbedConnection;
+  readonly host: ReachableHost;
+  readonly markWorks: boolean;
+  /** What the new server's catalogue says of the texts of the session's work, asked after the loss. */
+  readonly judged: ReadonlyMap<StatementText, Judgement>;
+}
+
 /** A logical session as its recovery sees it. */
 export interface RecoveringSession extends Member, ReplaySource {
   readonly context: SessionContext;
@@ -36,13 +45,8 @@ export interface RecoveringSession extends Member, ReplaySource {
   /** What is to become of the session's work, from what is known now. */
   makePlan(): LossPlan;
   pendingFacts(): readonly PendingUnit[];
-  /** Another connection in place of the lost one, over which all the texts of the session's work were judged. */
-  reconnected(
-    probed: ProbedConnection,
-    host: ReachableHost,
-    markWorks: boolean,
-    judged: ReadonlyMap<StatementText, Judgement>,
-  ): void;
+  /** Another connection in place of the lost one. */
+  reconnected(arrival: Arrival): void;
   /** Recovery is given up. */
   closeWith(error: Error): void;
   /** A kill aimed at this session: the server's own words (R14). */

@@ -7,23 +7,25 @@ import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder, ServerConnection } from './server-connection.ts';
-import { controlsTransaction, isOrderSensitive, liesInTheMoment, savepointOf } from './unit-facts.ts';
+import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
 
 export type ReplayResult =
   | { readonly kind: 'replayed'; readonly status: number }
   /** R5 */
   | { readonly kind: 'diverged'; readonly reason: string }
   /**
-   * R10: the cause lies in the moment, so it starts again from the beginning; with `isOutOfOrder` behind all others,
-   * since what diverged depends on who comes first, and the recorded order is not always that of the locks.
+   * R10: the cause lies in the moment, so it starts again from the beginning; with `isOutOfOrder` in the next round, since
+   * what diverged depends on who comes first, and the recorded order is not always that of the locks.
    */
   | { readonly kind: 'again'; readonly reason: string; readonly isOutOfOrder: boolean };
 
 /** What a replay needs of its session. */
 export interface ReplaySource {
-  /** It has been out of order once, and goes behind all others now. */
-  readonly isLast: boolean;
+  /** How often it was out of order. */
+  readonly replayRound: number;
   readonly units: readonly PgUnit[];
+  /** Those whose results depend on the moment in which they run: they keep the recorded precedence (B). */
+  orderSensitiveUnits(): ReadonlySet<PgUnit>;
   unitBytes(unit: PgUnit): Buffer;
   readonly names: NamedStatements;
 }
@@ -46,6 +48,7 @@ export async function replayJournal(
 ): Promise<ReplayResult> {
   const { units } = source;
   const skipped = unitsNotRunAgain(units);
+  const ordered = source.orderSensitiveUnits();
   const progress = new ReplayProgress();
   let index = 0;
   while (index < units.length) {
@@ -55,19 +58,19 @@ export async function replayJournal(
       order.advance(index);
       continue;
     }
-    const alone =
-      index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrderSensitive(unit);
-    if (alone && index > 0) await abortable(order.turn(source.isLast ? LAST : unit), signal);
+    const isOrdered = ordered.has(unit);
+    const alone = index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrdered;
+    if (isOrdered || (alone && index > 0)) await abortable(order.turn(unit), signal);
     let end = index + 1;
     if (!alone) {
-      while (end < units.length && joins(units[end]!, units[end - 1]!, skipped)) end++;
+      while (end < units.length && joins(units[end]!, units[end - 1]!, skipped, ordered)) end++;
     }
     const batch = units.slice(index, end);
     send(batch, source, connection, progress);
     await abortable(progress.completed(), signal);
     signal.throwIfAborted();
     const { result } = progress;
-    if (result?.kind === 'diverged' && alone && index > 0 && isOrderSensitive(unit) && !source.isLast) {
+    if (result?.kind === 'diverged' && isOrdered && source.replayRound < MAX_ROUNDS) {
       return { kind: 'again', reason: result.reason, isOutOfOrder: true };
     }
     if (result !== null) return result;
@@ -77,17 +80,22 @@ export async function replayJournal(
   return { kind: 'replayed', status: progress.status };
 }
 
-/** Behind everything that anybody has to replay. */
-const LAST = { acknowledgedSequence: Number.POSITIVE_INFINITY };
+/** Each round costs a connection, and what really diverges does so in all of them. */
+const MAX_ROUNDS = 5;
 
 /** True if a unit may go out in the same write as the one before it. */
-function joins(unit: PgUnit, previous: PgUnit, skipped: ReadonlySet<PgUnit>): boolean {
+function joins(
+  unit: PgUnit,
+  previous: PgUnit,
+  skipped: ReadonlySet<PgUnit>,
+  ordered: ReadonlySet<PgUnit>,
+): boolean {
   return (
     !skipped.has(unit) &&
     unit.synthetic === null &&
     unit.start === previous.end &&
     !controlsTransaction(unit) &&
-    !isOrderSensitive(unit)
+    !ordered.has(unit)
   );
 }
 

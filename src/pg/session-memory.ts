@@ -6,6 +6,7 @@ import {
   type SessionCleanliness,
 } from '../session/session-cleanliness.ts';
 import { checkSession } from './session-check.ts';
+import { castsDoubt } from './judge-units.ts';
 import { pinReason, type SessionPin, type SessionSnapshot } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
@@ -43,6 +44,10 @@ export class SessionMemory {
   #searchPath: string | null = null;
   #standardStrings = true;
   #judged: JudgedSession = { searchPath: null, standardStrings: true, temporaryObjects: false };
+  /** Something in the open transaction has changed what names mean to its end: what follows may do anything. */
+  #namesChanged = false;
+  /** The same, or nobody can say whether it has: then nothing is proved of what follows. */
+  #namesInDoubt = false;
   /** What no check shows, for the life of the connection. */
   #pins: readonly SessionPin[] = [];
   /** Something ran whose effect on the state no check can find. */
@@ -55,11 +60,23 @@ export class SessionMemory {
     this.#customNames = customNames;
   }
 
+  /** Nothing is proved of what is sent now: what ran before in the same transaction may have changed what names mean. */
+  get namesInDoubt(): boolean {
+    return this.#namesInDoubt;
+  }
+
+  /** What judgements depend on behind something that may have changed what names mean. */
+  get judgedInDoubt(): JudgedSession {
+    return { ...this.judged, temporaryObjects: true };
+  }
+
   /** What judgements of this session's statements depend on. The same object until something changes. */
   get judged(): JudgedSession {
     const { snapshot, kind } = this.#state;
     const temporaryObjects =
-      kind !== 'clean' || (snapshot !== null && snapshot.pins.some((pin) => pin.kind === 'temporary-object'));
+      this.#namesChanged ||
+      kind !== 'clean' ||
+      (snapshot !== null && snapshot.pins.some((pin) => pin.kind === 'temporary-object'));
     const last = this.#judged;
     if (
       last.searchPath !== this.#searchPath ||
@@ -99,8 +116,11 @@ export class SessionMemory {
     let isNoted = false;
     for (const text of texts) {
       const judgement = this.#judge.known(text, this.judged);
-      if (judgement?.sessionSafe === true) continue;
+      if (judgement?.sessionSafe === true && !judgement.changesNames) continue;
       isNoted = true;
+      this.#namesChanged ||= judgement?.changesNames ?? false;
+      this.#namesInDoubt ||= castsDoubt(text, judgement);
+      if (judgement?.sessionSafe === true) continue;
       if (judgement === null) this.#postpone(text);
       else this.#touched(judgement);
       if (text.mayDefine) this.#judge.definitionsChanged();
@@ -129,6 +149,12 @@ export class SessionMemory {
   transactionBegan(): void {
     this.#lastsBeyondRollback = false;
     this.#next({ kind: 'transaction-began' });
+  }
+
+  /** No transaction is open, and nothing is under way: what was set for a transaction only is over. */
+  idle(): void {
+    this.#namesChanged = false;
+    this.#namesInDoubt = false;
   }
 
   transactionEnded(): void {
@@ -196,6 +222,8 @@ export class SessionMemory {
     this.#unjudgedBefore.clear();
     this.#unjudgedInside.clear();
     this.#pins = [];
+    this.#namesChanged = false;
+    this.#namesInDoubt = false;
     this.#next({ kind: 'restored', snapshot });
     if (snapshot !== null) this.#searchPath = snapshot.searchPath;
   }

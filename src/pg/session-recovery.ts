@@ -1,26 +1,15 @@
 import pRetry from 'p-retry';
 import { abortable } from '../cluster/abortable.ts';
 import type { Ticket } from '../cluster/failover.ts';
-import type { ReachableHost } from '../cluster/host-observation.ts';
-import type { ServerIdentity } from '../cluster/member.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
 import { resolveCommit } from './commit-resolver.ts';
-import { fenceBackend } from './fence.ts';
-import { queryMessage, statementMessages } from './frontend-messages.ts';
-import { HiddenAnswer } from './hidden-answer.ts';
-import type { Journal } from '../session/journal.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import { loneTicket } from './lone-ticket.ts';
-import { makeUnit, type PgUnit } from './pg-unit.ts';
-import type { BackendIdentity, ProbeResult } from './probe.ts';
 import { replayJournal } from './replay.ts';
-import { incarnationOf, type ProbedConnection } from './scouts.ts';
-import { lossError, type ConnectionLoss, type ServerConnection } from './server-connection.ts';
+import { lossError, type ConnectionLoss } from './server-connection.ts';
+import { SessionArrival, type LostServer } from './session-arrival.ts';
 import { endingOf } from './unit-facts.ts';
-import { restoreSession } from './session-restore.ts';
-import type { SqlRow } from './sql-runner.ts';
-import { takeBaseline } from './session-check.ts';
 
 /** Kills that are aimed at one session whatever the server does afterwards (R14). */
 const ALWAYS_AIMED: ReadonlySet<string> = new Set([
@@ -43,24 +32,16 @@ const LEAVES_CONNECTION_BUSY: ReadonlySet<string> = new Set([
   'waiting-for-sync',
 ]);
 
-/** The server that was lost, and our backend there. */
-interface LostServer {
-  readonly identity: ServerIdentity;
-  readonly backend: BackendIdentity | null;
-  readonly probe: ProbeResult;
-}
-
 /**
  * Brings one session from a lost server to a new one: the I/O of the phases of design.md section 1. What is to be done
  * is decided by the session's machine; each step here ends by telling it what happened.
  */
 export class SessionRecovery {
   readonly #session: RecoveringSession;
+  readonly #arrival: SessionArrival;
   #loss: ConnectionLoss | null = null;
   /** The server lost last. */
   #lost: LostServer | null = null;
-  /** The server on which the application's work ran, and those on which a replay was interrupted since. */
-  #backends: LostServer[] = [];
   #ticket: Ticket | null = null;
   #abort: AbortController | null = null;
   #deadline: NodeJS.Timeout | undefined;
@@ -73,29 +54,22 @@ export class SessionRecovery {
   #wasBusy = false;
   /** The plan holds a verdict or a doom: it must not be made anew. */
   #planIsFinal = false;
-  /** Why the session's state can't be restored on the new server (R7, R8). */
-  #refusal: string | null = null;
-  /** The transaction in doubt may have changed the session's state; if it is committed, that is lost. */
-  #stateInDoubt: string | null = null;
-  /** The same if it is rolled back. */
-  #stateInDoubtIfRolledBack: string | null = null;
   #aimed = false;
   /** A replay was out of order: the next one goes behind all others. */
-  #isLast = false;
-  /** Isolation, access mode and deferrability of the transaction that a COMMIT AND CHAIN under way ends. */
-  #chainMode: SqlRow | null = null;
+  #replayRound = 0;
   #passedFirstBarrier = false;
 
   constructor(session: RecoveringSession) {
     this.#session = session;
+    this.#arrival = new SessionArrival(session);
   }
 
-  get isLast(): boolean {
-    return this.#isLast;
+  get replayRound(): number {
+    return this.#replayRound;
   }
 
   get refusal(): string | null {
-    return this.#refusal;
+    return this.#arrival.refusal;
   }
 
   /** What the connection was lost to, for `cause`. */
@@ -111,13 +85,10 @@ export class SessionRecovery {
   lost(loss: ConnectionLoss): void {
     this.#loss = loss;
     this.#wasBusy = this.#session.isBusy;
-    this.#refusal = null;
-    this.#stateInDoubt = null;
-    this.#stateInDoubtIfRolledBack = null;
-    this.#backends = [];
+    this.#arrival.begin();
     this.#planIsFinal = false;
     this.#aimed = false;
-    this.#isLast = false;
+    this.#replayRound = 0;
     this.#attempts = 0;
     this.#startedAt = performance.now();
   }
@@ -128,7 +99,7 @@ export class SessionRecovery {
     const { server, probe } = session;
     if (server !== null && probe !== null) {
       this.#lost = { identity: server, backend: probe.backend, probe };
-      this.#backends.push(this.#lost);
+      this.#arrival.left(this.#lost);
     }
     this.#passedFirstBarrier = false;
     const code = this.#loss?.fatal?.get('C') ?? null;
@@ -283,7 +254,7 @@ export class SessionRecovery {
         return;
       }
     }
-    const found = await pRetry(() => this.#attempt(ticket, signal), {
+    const found = await pRetry(() => this.#arrival.attempt(ticket, signal), {
       retries: Number.POSITIVE_INFINITY,
       factor: 2,
       minTimeout: options.retryMinMillis,
@@ -303,7 +274,7 @@ export class SessionRecovery {
       this.#begin();
       return;
     }
-    session.reconnected(found.probed, found.host, found.markWorks, found.judged);
+    session.reconnected(found);
     const plan = this.#planIsFinal ? null : session.makePlan();
     session.dispatch({ kind: 'reconnected', epoch, plan });
   }
@@ -325,103 +296,6 @@ export class SessionRecovery {
     }
   }
 
-  async #attempt(ticket: Ticket, signal: AbortSignal) {
-    const session = this.#session;
-    const { memory, database } = session.context;
-    const host = await ticket.primary(signal);
-    let probed: ProbedConnection | null = null;
-    const onAbort = (): void => {
-      probed?.connection.destroy();
-    };
-    try {
-      probed = await session.scouts.take(host, signal);
-      signal.addEventListener('abort', onAbort, { once: true });
-      const { connection, probe } = probed;
-      if (
-        incarnationOf(host.address, probe) !== host.incarnation ||
-        (session.followsPrimary && !probe.writable)
-      ) {
-        throw new Error('the server is not what it was a moment ago');
-      }
-      const markWorks = await memory.markWorks(connection, host.address, probe);
-      await this.#fence(connection, host, signal);
-      await this.#restore(connection, probe.searchPath);
-      const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
-      const notBefore = this.#dependsOnProofs ? this.#startedAt : Number.NEGATIVE_INFINITY;
-      const judgements =
-        texts.length === 0 ? [] : await database.learn(texts, connection, session.memory.judged, notBefore);
-      const judged = new Map(texts.map((text, index) => [text, judgements[index]!]));
-      if (connection.isLost) throw new Error('the connection was lost again');
-      return { probed, host, markWorks, judged };
-    } catch (error) {
-      probed?.connection.destroy();
-      ticket.refused(host);
-      signal.throwIfAborted();
-      throw error instanceof TypeError ? new Error(error.message, { cause: error }) : error;
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
-  }
-
-  /**
-   * R2, R6: something in flight may be run again, or a COMMIT may turn out to have had nothing to commit, because it is
-   * proved that statements only read. Such a proof must be younger than the loss, since others may have changed the
-   * catalogue; asking anew costs some 10 ms, which what is replayed as a whole need not wait for.
-   */
-  get #dependsOnProofs(): boolean {
-    const { journal, pending } = this.#session.conversation;
-    return journal.open ? pending.some((unit) => endingOf(unit) !== 'none') : pending.length > 0;
-  }
-
-  /**
-   * R4: where the server lives on, so may our old backend, with its locks and with work it has not finished. A COMMIT in
-   * doubt is left to the resolver, which must not end a backend that waits for its synchronous standby (A5).
-   */
-  async #fence(connection: ServerConnection, host: ReachableHost, signal: AbortSignal): Promise<void> {
-    const session = this.#session;
-    if (!session.isBusy) return;
-    const { state } = session;
-    const inDoubt = state.kind === 'reconnecting' && state.plan.resolve !== null;
-    for (const [index, { identity, backend }] of this.#backends.entries()) {
-      if (identity.incarnation !== host.incarnation || (inDoubt && index === 0)) continue;
-      const fenced = backend === null ? 'unknown' : await fenceBackend(connection, backend, { signal });
-      if (fenced !== 'gone') {
-        this.#refusal ??= 'its old server process could not be ended, and may still hold its locks';
-      }
-    }
-  }
-
-  /** R8: the session's state, by value and verified, before anything else. */
-  async #restore(connection: ServerConnection, searchPath: string | null): Promise<void> {
-    const session = this.#session;
-    if (this.#refusal !== null) return;
-    const target = await session.memory.target(connection);
-    if (target.kind === 'refuse') {
-      this.#refusal = target.reason;
-      return;
-    }
-    // In front of `restored`, which puts the session's own path in its place.
-    session.memory.dialled(searchPath);
-    this.#stateInDoubt ??= target.inDoubtIfCommitted;
-    this.#stateInDoubtIfRolledBack ??= target.inDoubtIfRolledBack;
-    if (target.snapshot !== null) {
-      const names = [...target.snapshot.customSettings.keys()];
-      const baseline = await takeBaseline(connection, names);
-      const result = await restoreSession(connection, target.snapshot, baseline);
-      if (result.kind === 'refused') {
-        this.#refusal = result.reason;
-        return;
-      }
-      if (target.snapshot.channels.length > 0) {
-        session.context.coordinator.publish('notificationGap', {
-          session: session.id,
-          channels: target.snapshot.channels,
-        });
-      }
-    }
-    session.memory.restored(target.snapshot);
-  }
-
   // ---- phase 1 -----------------------------------------------------------------------------------------------
 
   /** Effect 'resolve'. */
@@ -435,9 +309,9 @@ export class SessionRecovery {
   async #resolve(epoch: number): Promise<void> {
     const session = this.#session;
     const { connection, probe } = session;
-    const [origin] = this.#backends;
+    const { origin } = this.#arrival;
     const signal = this.#abort?.signal;
-    if (connection === null || probe === null || origin === undefined || signal === undefined) return;
+    if (connection === null || probe === null || origin === null || signal === undefined) return;
     const startedAt = performance.now();
     const { outcome, reason } = await resolveCommit({
       mark: session.markInDoubt,
@@ -464,7 +338,7 @@ export class SessionRecovery {
       session.closeAsTerminated(this.#loss); // R14: not to be replayed.
       return;
     }
-    if (outcome !== 'not-committed') this.#refusal ??= this.#stateInDoubt;
+    if (outcome !== 'not-committed') this.#arrival.mayBeCommitted();
     session.dispatch({ kind: 'resolved', epoch, outcome });
     // It still waits for the answer to a question: the session goes on over another connection.
     if (LEAVES_CONNECTION_BUSY.has(reason)) session.cut();
@@ -503,9 +377,10 @@ export class SessionRecovery {
     const ticket = this.#ticket;
     const signal = this.#abort?.signal;
     if (connection === null || ticket === null || signal === undefined) return;
-    if (this.#refusal !== null) {
+    const reason = this.#arrival.refusal;
+    if (reason !== null) {
       this.#planIsFinal = true;
-      session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason: this.#refusal } });
+      session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason } });
       return;
     }
     await this.#firstBarrier(ticket, signal);
@@ -537,7 +412,7 @@ export class SessionRecovery {
         session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: result.reason } });
         return;
       case 'again':
-        if (result.isOutOfOrder) this.#isLast = true;
+        if (result.isOutOfOrder) this.#replayRound++;
         coordinator.publish('replayFailed', {
           ...about,
           durationMillis: durationMillis(),
@@ -575,11 +450,8 @@ export class SessionRecovery {
 
   /** The session goes on. Returns why it must be closed after all, if its state could not be restored. */
   resumed(plan: LossPlan): string | null {
-    const rolledBack = plan.situation.open && plan.transaction === 'gone';
-    const refusal = this.#refusal ?? (rolledBack ? this.#stateInDoubtIfRolledBack : null);
     this.#end('ready');
-    this.#refusal = null;
-    return refusal;
+    return this.#arrival.end(plan.situation.open && plan.transaction === 'gone');
   }
 
   /** The session is closed. */
@@ -598,44 +470,6 @@ export class SessionRecovery {
     this.#ticket = null;
     this.#session.scouts.close();
   }
-
-  // ---- while online ------------------------------------------------------------------------------------------
-
-  /**
-   * A COMMIT AND CHAIN is about to be written: asks in front of it, in the same write, for the mode of the transaction,
-   * which the chained one inherits (A1).
-   */
-  askChainMode(connection: ServerConnection): void {
-    this.#chainMode = null;
-    connection.ask(
-      statementMessages(CHAINED_SQL, []),
-      new HiddenAnswer((_error, row) => {
-        this.#chainMode = row;
-      }),
-    );
-  }
-
-  /** COMMIT AND CHAIN has begun a transaction without a BEGIN: puts one in front of its journal. */
-  beginChained(journal: Journal<PgUnit>): void {
-    const begin = this.#chainMode === null ? null : beginOf(this.#chainMode);
-    if (begin === null) {
-      journal.makeUnreplayable('it was begun by COMMIT AND CHAIN, and the server would not tell its mode');
-      return;
-    }
-    const unit = makeUnit(true, 0, queryMessage(begin));
-    unit.closed = true;
-    journal.beginChained(unit);
-  }
-}
-
-const CHAINED_SQL = `SELECT pg_catalog.current_setting('transaction_isolation'),
-  pg_catalog.current_setting('transaction_read_only'), pg_catalog.current_setting('transaction_deferrable')`;
-
-function beginOf([isolation, readOnly, deferrable]: SqlRow): string | null {
-  const level = /^(serializable|repeatable read|read committed|read uncommitted)$/.exec(isolation ?? '')?.[0];
-  if (level === undefined) return null;
-  const access = readOnly === 'on' ? 'READ ONLY' : 'READ WRITE';
-  return `BEGIN ISOLATION LEVEL ${level}, ${access}, ${deferrable === 'on' ? '' : 'NOT '}DEFERRABLE`;
 }
 
 function causeCode(loss: ConnectionLoss | null): string | null {

@@ -12,20 +12,30 @@ export interface JudgedSession {
   readonly temporaryObjects: boolean;
 }
 
+/** What a judgement must rest on after a loss: the new server's own catalogue, asked after it. */
+export interface Renewal {
+  /** The life of the server that is asked. */
+  readonly server: string;
+  /** The moment of the loss, in milliseconds of `performance.now()`. */
+  readonly notBeforeMillis: number;
+  /** False if only what acts outside the database counts: where nothing can, older knowledge will do for the rest. */
+  readonly proofs: boolean;
+}
+
 /** Judges the application's statements. What nobody proved is a write that may have touched everything. */
 export interface StatementJudge {
   /** What is known now, at the cost of a look-up; null if it has to be learned first. */
   known(text: StatementText, session: JudgedSession): Judgement | null;
   /**
    * Parses, and asks the catalogue over a connection that is idle: the judgement of each text, which `known` gives from
-   * then on until a definition changes. What was learned before `notBeforeMillis` of `performance.now()` is asked for
-   * again: somebody else may have changed the catalogue since.
+   * then on until a definition changes. With `renewal` nothing that was known before decides, nor what somebody else has
+   * learned on another server.
    */
   learn(
     texts: readonly StatementText[],
     runner: SqlRunner,
     session: JudgedSession,
-    notBeforeMillis?: number,
+    renewal?: Renewal,
   ): Promise<readonly Judgement[]>;
   /** A definition was changed: what was learned from the catalogue may be wrong now. */
   definitionsChanged(): void;

@@ -50,6 +50,11 @@ export class StatementText {
     return this.#commands;
   }
 
+  /** True if it is only transaction control, savepoints included. */
+  get isTransactionControl(): boolean {
+    return this.commands.length > 0 && this.commands.every((one) => one !== 'other' && one !== 'unknown');
+  }
+
   /** True if it may roll the transaction back as a whole, so that another xid stands behind it. */
   get mayRollBack(): boolean {
     this.#rollsBack ??= this.commands.some(

@@ -54,7 +54,12 @@ export class VirtualSocket extends Duplex {
   deliver(bytes: Buffer): boolean {
     if (this.destroyed) return true;
     // What `push` would come to, without its cost: somebody listens, and nothing waits in front.
-    if (this.readableFlowing === true && this.readableLength === 0 && this.readableEncoding === null) {
+    const isDirect =
+      this.readableFlowing === true &&
+      this.readableLength === 0 &&
+      this.readableEncoding === null &&
+      this.listenerCount('data') > 0;
+    if (isDirect) {
       this.emit('data', bytes);
       return true;
     }

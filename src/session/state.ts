@@ -172,9 +172,10 @@ function onReconnected(
 ): Transition {
   if (isLate(state, event.epoch)) return go(state);
   if (state.kind !== 'reconnecting') return illegal(state, event);
-  // What was decided about a transaction that is gone stays: its journal is empty by now.
-  const isDecided = state.doom !== null || state.plan.doom !== null;
-  return proceed(isDecided ? state.plan : (event.plan ?? state.plan), event.epoch, state.doom);
+  // What was decided about a transaction that is gone stays: its journal is empty by now. Not so a doom that only the
+  // plan made at the loss foresaw: it was made from what had been known before.
+  const plan = state.doom === null ? (event.plan ?? state.plan) : state.plan;
+  return proceed(plan, event.epoch, state.doom);
 }
 
 function onReleased(

@@ -39,10 +39,12 @@ const REACHING_EXTENSIONS =
 /** Bodies beyond that are not fetched: nobody knows then what they set. */
 const MAX_BODIES = 5_000;
 
-/** Code that sets or reads a setting, or copies to a program. */
+/** Code that sets or reads a setting, writes a file or runs a program. */
 const INTERESTING_CODE =
   String.raw`set_config|current_setting|\m(?:re)?set\s+(?:(?:local|session)\s+)?"?[[:alpha:]_]\w*"?\.` +
-  String.raw`|\mexecute\M.*''\s*(?:re)?set\s|\mcopy\M.*\mprogram\M`;
+  String.raw`|\mexecute\M.*''\s*(?:re)?set\s|\mcopy\M.*\mprogram\M|\mlo_export\M|\mpg_file_`;
+/** In code of the database: a way out of it that needs no extension, server or language. */
+const WAY_OUT = /\bcopy\b[\s\S]*\bprogram\b|\blo_export\b|\bpg_file_/i;
 
 /** set_config and the two current_setting, as they stand in node trees. */
 function mentionsSettings(tree: string): string {
@@ -118,8 +120,7 @@ export async function databaseTraits(runner: SqlRunner): Promise<DatabaseTraits>
   const code = of('code');
   const { names, isDynamic } = settingsInCode(code);
   const reaching = new Set(of('reaching'));
-  if (code.some((body) => /\bcopy\b[\s\S]*\bprogram\b/i.test(body)))
-    reaching.add('COPY … PROGRAM in a function');
+  if (code.some((body) => WAY_OUT.test(body))) reaching.add('a function that writes files or runs programs');
   for (const setting of of('setting')) names.add(setting.toLowerCase());
   return {
     reaching: [...reaching],

@@ -6,7 +6,7 @@ import { parse } from './parser.ts';
 import { plpgsqlBody } from './plpgsql-body.ts';
 import { parseSearchPath } from './search-path.ts';
 import type { SessionEffect } from './session-effect.ts';
-import { setEffects } from './session-effect.ts';
+import { changesNames, setEffects } from './session-effect.ts';
 import type { StatementFacts } from './statement-facts.ts';
 import { statementFacts } from './statement-facts.ts';
 import type { Fields } from './syntax-tree.ts';
@@ -110,6 +110,7 @@ function problemsOf(facts: StatementFacts, name: string): readonly Problem[] {
 
 /** What is local needs no restoring: it is gone with the transaction, and a replay of the call makes it again. */
 function endsWithTransaction(effect: SessionEffect): boolean {
+  if (changesNames(effect)) return false; // What follows in the transaction would be misjudged.
   switch (effect.kind) {
     case 'set':
     case 'set-role':

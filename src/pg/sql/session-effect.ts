@@ -36,6 +36,26 @@ export type SessionEffect =
   | { readonly kind: 'load' }
   | { readonly kind: 'setseed' };
 
+/** Settings that decide what a name or a string in the statements behind them means. */
+const NAMING_SETTINGS: ReadonlySet<string | null> = new Set([
+  'search_path',
+  'standard_conforming_strings',
+  'all',
+  null,
+]);
+
+/** True if a name may mean something else behind it, be it only to the end of the transaction. */
+export function changesNames(effect: SessionEffect): boolean {
+  switch (effect.kind) {
+    case 'set':
+    case 'reset':
+    case 'set-config':
+      return NAMING_SETTINGS.has(effect.name);
+    default:
+      return false;
+  }
+}
+
 const ADVISORY_LOCK = /^pg_(try_)?advisory_(xact_)?lock(_shared)?$/;
 const ADVISORY_UNLOCK = /^pg_advisory_unlock(_shared|_all)?$/;
 /** CURSOR_OPT_HOLD of parsenodes.h. */

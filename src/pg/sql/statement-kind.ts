@@ -61,7 +61,23 @@ const UNLOCK = /^pg_advisory_unlock(?:_shared|_all)?$/;
 /** Functions that are known to act elsewhere; user-made ones are found in the catalogue. */
 const ACTS_OUTSIDE = /^(?:dblink(?:_\w+)?|lo_export|pg_file_(?:write|rename|unlink|sync))$/;
 /** Commands that act on another server, or on files. */
-const OUTSIDE_COMMANDS = new Set(['CreateSubscriptionStmt', 'AlterSubscriptionStmt', 'DropSubscriptionStmt']);
+const OUTSIDE_COMMANDS = new Set([
+  'CreateSubscriptionStmt',
+  'AlterSubscriptionStmt',
+  'DropSubscriptionStmt',
+  // What they make is not in the catalogue yet, or not any more, when somebody asks whether anything can act outside.
+  'CreateExtensionStmt',
+  'AlterExtensionStmt',
+  'CreateFdwStmt',
+  'CreateForeignServerStmt',
+  'CreateForeignTableStmt',
+  'ImportForeignSchemaStmt',
+  'CreatePLangStmt',
+]);
+/** Commands that bring code of their own. */
+const CARRIES_CODE = new Set(['DoStmt', 'CreateFunctionStmt']);
+/** In code: a way out of the database, or SQL that is put together only when it runs. */
+const WAY_OUT = /\bprogram\b|\bexecute\b|\bdblink|\blo_export\b|\bpg_file_|\bcopy\b/i;
 
 export function shapeOf(statement: Node): StatementShape {
   const { tag, fields } = statement;
@@ -84,8 +100,19 @@ export function shapeOf(statement: Node): StatementShape {
       below.orderSensitive ||
       fields['nowait'] === true ||
       isOrderSensitive(statement),
-    outsideEffects: below.outsideEffects || OUTSIDE_COMMANDS.has(tag) || copiesOutside(statement),
+    outsideEffects:
+      below.outsideEffects ||
+      OUTSIDE_COMMANDS.has(tag) ||
+      copiesOutside(statement) ||
+      (CARRIES_CODE.has(tag) && mayActOutside(fields)),
   };
+}
+
+/** Looks at every string in the tree: names, options and the body. */
+function mayActOutside(value: unknown): boolean {
+  if (typeof value === 'string') return WAY_OUT.test(value);
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.values(value).some(mayActOutside);
 }
 
 function kindOf({ tag, fields }: Node, explain: StatementShape['explain'], below: Below): StatementKind {

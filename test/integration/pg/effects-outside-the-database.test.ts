@@ -101,4 +101,66 @@ describe('a transaction that has acted outside of its database is lost (A7)', ()
     expect(await timesActed()).toBe(2);
     expect(await lab.notes()).toEqual(['local']);
   });
+
+  /** What ran is known to have acted once, and is not run again. */
+  async function expectRefused(client: WatchedClient): Promise<void> {
+    await cutAndWait();
+    const { error } = await settle(client.query(LOCAL));
+    expect(error).toMatchObject({ kind: 'transaction-not-replayable' });
+    // Where the statement may have changed the session as well, that is closed.
+    await settle(client.query('ROLLBACK'));
+    expect(await timesActed()).toBe(1);
+  }
+
+  it.each([
+    ['in a DO block', [`DO $$BEGIN ${ACT}; END$$`]],
+    [
+      'in SQL that a DO block puts together',
+      [`DO $$BEGIN EXECUTE 'CO' || $x$${ACT.slice(2).replace('PROGRAM', 'PRO$x$ || $x$GRAM')}$x$; END$$`],
+    ],
+    [
+      'in a function that it has just made',
+      [`CREATE FUNCTION act() RETURNS void LANGUAGE plpgsql AS $$BEGIN ${ACT}; END$$`, 'SELECT act()'],
+    ],
+  ])('is not replayed if it did so %s', async (_where, statements) => {
+    const client = await begin();
+    for (const sql of statements) await client.query(sql);
+    await expectRefused(client);
+  });
+
+  it.each([
+    'SET LOCAL search_path = harmful',
+    'SET search_path = harmful',
+    `SELECT set_config('search_path', 'harmful', true)`,
+  ])('is not replayed if a function did so that it found behind %s', async (way) => {
+    await lab.primary.query(`
+      CREATE SCHEMA harmful; GRANT ALL ON SCHEMA harmful TO PUBLIC;
+      CREATE FUNCTION public.act() RETURNS void LANGUAGE sql AS 'SELECT count(*) FROM public.note';
+      CREATE FUNCTION harmful.act() RETURNS void LANGUAGE plpgsql AS $$BEGIN ${ACT}; END$$`);
+    try {
+      const client = await begin();
+      await client.query(way);
+      await client.query('SELECT act()');
+      await expectRefused(client);
+    } finally {
+      await lab.primary.query('DROP SCHEMA harmful CASCADE; DROP FUNCTION act()');
+    }
+  });
+
+  it('is not replayed if somebody else had just made the function do so', async () => {
+    const make = (body: string): string =>
+      `CREATE OR REPLACE FUNCTION act() RETURNS void LANGUAGE plpgsql AS $$BEGIN ${body}; END$$`;
+    await lab.primary.query(make('PERFORM count(*) FROM public.note'));
+    try {
+      const client = await lab.connect();
+      await client.query('SELECT act()');
+      await client.query('SELECT act()');
+      await lab.primary.query(make(ACT));
+      await client.query('BEGIN');
+      await client.query('SELECT act()');
+      await expectRefused(client);
+    } finally {
+      await lab.primary.query('DROP FUNCTION act()');
+    }
+  });
 });

@@ -37,6 +37,7 @@ class FakeMember implements Member {
   readonly events: FailoverEvents;
   readonly followsPrimary = true;
   readonly journal = [];
+  readonly replayRound = 0;
   server: ServerIdentity | null;
   observations = 0;
   cuts = 0;

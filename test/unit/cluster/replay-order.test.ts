@@ -49,6 +49,22 @@ describe('a unit whose result depends on the moment', () => {
   });
 });
 
+describe('who was out of order', () => {
+  it('begins again behind all who were not, and in the same order among their like', async () => {
+    const order = new ReplayOrder();
+    const first = order.enter([unit(6)]);
+    const second = order.enter([unit(2)], 1);
+    const third = order.enter([unit(4)], 1);
+    expect(await isFree(first, unit(6))).toBe(true);
+    expect(await isFree(second, unit(2))).toBe(false);
+    first.advance(1);
+    expect(await isFree(second, unit(2))).toBe(true);
+    expect(await isFree(third, unit(4))).toBe(false);
+    second.leave();
+    expect(await isFree(third, unit(4))).toBe(true);
+  });
+});
+
 interface Session {
   readonly units: readonly OrderedUnit[];
 }

@@ -3,6 +3,7 @@ import { ReplayOrder } from '../../../src/cluster/replay-order.ts';
 import { commandComplete, errorResponse } from '../../../src/pg/backend-messages.ts';
 import { queryMessage } from '../../../src/pg/frontend-messages.ts';
 import { NamedStatements } from '../../../src/pg/named-statements.ts';
+import { isOrderSensitive } from '../../../src/pg/unit-facts.ts';
 import { makeUnit, type PgUnit } from '../../../src/pg/pg-unit.ts';
 import { replayJournal } from '../../../src/pg/replay.ts';
 import { digestMessage } from '../../../src/pg/response-hash.ts';
@@ -80,7 +81,8 @@ function journal(...units: readonly (readonly [text: string, result: Result])[])
   return {
     units: list,
     unitBytes: (unit: PgUnit) => arena.subarray(unit.start, unit.end),
-    isLast: true,
+    replayRound: Number.POSITIVE_INFINITY,
+    orderSensitiveUnits: () => new Set(list.filter(isOrderSensitive)),
     names: new NamedStatements(new Map()),
   };
 }

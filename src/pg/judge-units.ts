@@ -1,0 +1,54 @@
+import type { Judgement } from './judgement.ts';
+import type { PgUnit } from './pg-unit.ts';
+import type { StatementText } from './statement-text.ts';
+
+/** What is proved of a unit, on the safe side. */
+export interface UnitJudgement {
+  /** Each of its statements only reads. */
+  readonly provedRead: boolean;
+  /** None acts outside of the database (A7). */
+  readonly staysInside: boolean;
+  /** The result of one of them may depend on who comes first (B). */
+  readonly orderSensitive: boolean;
+  /** False if nobody could judge one of them: then nothing is proved, but nothing is held against it either. */
+  readonly isKnown: boolean;
+}
+
+/** The judgement of a text; with `inDoubt` of one whose names may mean something else by now. Null if it is not known. */
+export type JudgementOf = (text: StatementText, inDoubt: boolean) => Judgement | null;
+
+/**
+ * Judges units in the order in which they ran in one session. Behind a statement that may have changed what names mean
+ * (search_path, be it only for the transaction; definitions; code that nobody sees through) nothing is proved: the same
+ * text may call another function there. `isInDoubt`: so it is from the first one on.
+ */
+export function judgeUnits(
+  units: Iterable<PgUnit>,
+  judgementOf: JudgementOf,
+  isInDoubt = false,
+): ReadonlyMap<PgUnit, UnitJudgement> {
+  const judged = new Map<PgUnit, UnitJudgement>();
+  let inDoubt = isInDoubt;
+  for (const unit of units) {
+    let provedRead = unit.texts.length > 0;
+    let staysInside = provedRead;
+    let orderSensitive = false;
+    let isKnown = true;
+    for (const text of unit.texts) {
+      const judgement = judgementOf(text, inDoubt);
+      provedRead &&= judgement?.provedRead ?? false;
+      staysInside &&= judgement?.staysInside ?? false;
+      orderSensitive ||= judgement?.orderSensitive ?? true;
+      isKnown &&= judgement !== null;
+      inDoubt ||= castsDoubt(text, judgement);
+    }
+    judged.set(unit, { provedRead, staysInside, orderSensitive, isKnown });
+  }
+  return judged;
+}
+
+/** True if what is judged behind this text may be judged wrongly. */
+export function castsDoubt(text: StatementText, judgement: Judgement | null): boolean {
+  if (text.isTransactionControl) return false;
+  return judgement === null || judgement.changesNames || !judgement.sessionSafe || text.mayDefine;
+}

@@ -1,0 +1,176 @@
+import type { Ticket } from '../cluster/failover.ts';
+import type { ReachableHost } from '../cluster/host-observation.ts';
+import type { ServerIdentity } from '../cluster/member.ts';
+import { fenceBackend } from './fence.ts';
+import type { BackendIdentity, ProbeResult } from './probe.ts';
+import type { Arrival, RecoveringSession } from './recovering-session.ts';
+import { incarnationOf, type ProbedConnection } from './scouts.ts';
+import type { ServerConnection } from './server-connection.ts';
+import { takeBaseline } from './session-check.ts';
+import { restoreSession } from './session-restore.ts';
+import { endingOf } from './unit-facts.ts';
+
+/** A server that was lost, and our backend there. */
+export interface LostServer {
+  readonly identity: ServerIdentity;
+  readonly backend: BackendIdentity | null;
+  readonly probe: ProbeResult;
+}
+
+/**
+ * Brings a session onto a new server, up to the point where its work can be judged (phase 0): connects, ends what is left
+ * of the session on the old server, restores its state, and learns what its statements do.
+ */
+export class SessionArrival {
+  readonly #session: RecoveringSession;
+  /** The server on which the application's work ran, and those on which a replay was interrupted since. */
+  #backends: LostServer[] = [];
+  #startedAt = 0;
+  #refusal: string | null = null;
+  /** The transaction in doubt may have changed the session's state; if it is committed, that is lost. */
+  #doubtIfCommitted: string | null = null;
+  #doubtIfRolledBack: string | null = null;
+
+  constructor(session: RecoveringSession) {
+    this.#session = session;
+  }
+
+  /** Why the session's state can't be restored on the new server (R7, R8); null if it can, or if that is not known yet. */
+  get refusal(): string | null {
+    return this.#refusal;
+  }
+
+  /** Where the application's own work ran. */
+  get origin(): LostServer | null {
+    return this.#backends[0] ?? null;
+  }
+
+  /** The connection under a session that was online is gone. */
+  begin(): void {
+    this.#refusal = null;
+    this.#doubtIfCommitted = null;
+    this.#doubtIfRolledBack = null;
+    this.#backends = [];
+    this.#startedAt = performance.now();
+  }
+
+  /** Another server was lost with the session on it. */
+  left(server: LostServer): void {
+    this.#backends.push(server);
+  }
+
+  /** The COMMIT in doubt may have taken effect: what it may have changed in the session's state is lost. */
+  mayBeCommitted(): void {
+    this.#refusal ??= this.#doubtIfCommitted;
+  }
+
+  /** The session goes on. Returns why it must be closed after all, if its state could not be restored. */
+  end(isRolledBack: boolean): string | null {
+    const refusal = this.#refusal ?? (isRolledBack ? this.#doubtIfRolledBack : null);
+    this.#refusal = null;
+    return refusal;
+  }
+
+  /** One attempt. Rejects if the host does not take the session; the search then looks again. */
+  async attempt(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
+    const session = this.#session;
+    const { memory, database } = session.context;
+    const host = await ticket.primary(signal);
+    let probed: ProbedConnection | null = null;
+    const onAbort = (): void => {
+      probed?.connection.destroy();
+    };
+    try {
+      probed = await session.scouts.take(host, signal);
+      signal.addEventListener('abort', onAbort, { once: true });
+      const { connection, probe } = probed;
+      if (
+        incarnationOf(host.address, probe) !== host.incarnation ||
+        (session.followsPrimary && !probe.writable)
+      ) {
+        throw new Error('the server is not what it was a moment ago');
+      }
+      const markWorks = await memory.markWorks(connection, host.address, probe);
+      await this.#fence(connection, host, signal);
+      await this.#restore(connection, probe.searchPath);
+      const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
+      const renewal = {
+        server: host.incarnation,
+        notBeforeMillis: this.#startedAt,
+        proofs: this.#dependsOnProofs,
+      };
+      const judgements =
+        texts.length === 0 ? [] : await database.learn(texts, connection, session.memory.judged, renewal);
+      const judged = new Map(texts.map((text, index) => [text, judgements[index]!]));
+      if (connection.isLost) throw new Error('the connection was lost again');
+      return { probed, host, markWorks, judged };
+    } catch (error) {
+      probed?.connection.destroy();
+      ticket.refused(host);
+      signal.throwIfAborted();
+      throw error instanceof TypeError ? new Error(error.message, { cause: error }) : error;
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * R2, R6: something in flight may be run again, or a COMMIT may turn out to have had nothing to commit, because it is
+   * proved that statements only read. Where a transaction is only replayed, all that counts is what acts outside.
+   */
+  get #dependsOnProofs(): boolean {
+    const { journal, pending } = this.#session.conversation;
+    return pending.some(
+      (unit) => unit.writtenTo > unit.start && (!journal.open || endingOf(unit) !== 'none'),
+    );
+  }
+
+  /**
+   * R4: where the server lives on, so may our old backend, with its locks and with work it has not finished. A COMMIT in
+   * doubt is left to the resolver, which must not end a backend that waits for its synchronous standby (A5).
+   */
+  async #fence(connection: ServerConnection, host: ReachableHost, signal: AbortSignal): Promise<void> {
+    const session = this.#session;
+    if (!session.isBusy) return;
+    const { state } = session;
+    const inDoubt = state.kind === 'reconnecting' && state.plan.resolve !== null;
+    for (const [index, { identity, backend }] of this.#backends.entries()) {
+      if (identity.incarnation !== host.incarnation || (inDoubt && index === 0)) continue;
+      const fenced = backend === null ? 'unknown' : await fenceBackend(connection, backend, { signal });
+      if (fenced !== 'gone') {
+        this.#refusal ??= 'its old server process could not be ended, and may still hold its locks';
+      }
+    }
+  }
+
+  /** R8: the session's state, by value and verified, before anything else. */
+  async #restore(connection: ServerConnection, searchPath: string | null): Promise<void> {
+    const session = this.#session;
+    if (this.#refusal !== null) return;
+    const target = await session.memory.target(connection);
+    if (target.kind === 'refuse') {
+      this.#refusal = target.reason;
+      return;
+    }
+    // In front of `restored`, which puts the session's own path in its place.
+    session.memory.dialled(searchPath);
+    this.#doubtIfCommitted ??= target.inDoubtIfCommitted;
+    this.#doubtIfRolledBack ??= target.inDoubtIfRolledBack;
+    if (target.snapshot !== null) {
+      const names = [...target.snapshot.customSettings.keys()];
+      const baseline = await takeBaseline(connection, names);
+      const result = await restoreSession(connection, target.snapshot, baseline);
+      if (result.kind === 'refused') {
+        this.#refusal = result.reason;
+        return;
+      }
+      if (target.snapshot.channels.length > 0) {
+        session.context.coordinator.publish('notificationGap', {
+          session: session.id,
+          channels: target.snapshot.channels,
+        });
+      }
+    }
+    session.memory.restored(target.snapshot);
+  }
+}

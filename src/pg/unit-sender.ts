@@ -1,0 +1,100 @@
+import type { Arena } from '../session/arena.ts';
+import type { ChainedTransaction } from './chained-transaction.ts';
+import type { Conversation } from './conversation.ts';
+import { SYNC_MESSAGE } from './frontend-messages.ts';
+import type { LocalResponder } from './local-responder.ts';
+import type { MarkKeeper } from './mark-keeper.ts';
+import type { NamedStatements } from './named-statements.ts';
+import type { PgUnit } from './pg-unit.ts';
+import type { ServerConnection } from './server-connection.ts';
+import type { SessionMemory } from './session-memory.ts';
+import { endingOf } from './unit-facts.ts';
+
+/** The parts of a session that have a word in what is sent. */
+export interface SendingSession {
+  readonly arena: Arena;
+  readonly conversation: Conversation;
+  readonly responder: LocalResponder;
+  readonly names: NamedStatements;
+  readonly marks: MarkKeeper;
+  readonly memory: SessionMemory;
+  readonly chained: ChainedTransaction;
+}
+
+/**
+ * Writes pending units to the server: in one write what belongs together, with what the driver has to say in front of a
+ * unit (named statements made again, the mode of a chained transaction), inside it or behind it (the mark).
+ */
+export class UnitSender {
+  readonly #session: SendingSession;
+  /** Range of the arena that is to be written next, as one piece; empty if `#from` is negative. */
+  #from = -1;
+  #to = -1;
+
+  constructor(session: SendingSession) {
+    this.#session = session;
+  }
+
+  /** Sends what may be sent now. */
+  send(connection: ServerConnection): void {
+    const { conversation, responder, marks } = this.#session;
+    this.#from = -1;
+    for (const unit of conversation.pending) {
+      if (unit.writtenTo === unit.end || responder.owns(unit)) continue;
+      if (conversation.isComparing && unit !== conversation.pending[0]) break;
+      const begins = unit.writtenTo === unit.start;
+      // R6: the mark must have arrived before what may end the transaction leaves.
+      if (begins && marks.mayDelay && endingOf(unit) !== 'none') {
+        this.#write(connection);
+        if (!marks.allowsEnding(connection)) break;
+      }
+      this.#note(unit, begins, connection);
+      if (this.#from < 0) this.#from = unit.writtenTo;
+      unit.writtenTo = unit.end;
+      this.#to = unit.end;
+      if (begins) this.#addMark(unit, connection);
+      if (!unit.closed) break;
+    }
+    this.#write(connection);
+  }
+
+  /** All who keep account of what runs are told of the unit before it leaves. */
+  #note(unit: PgUnit, begins: boolean, connection: ServerConnection): void {
+    const { conversation, names, marks, memory, chained } = this.#session;
+    if (begins) {
+      const chains = unit.texts[0]?.isCommitAndChain === true;
+      if (chains || names.needsParse(unit)) this.#write(connection);
+      names.prepare(unit, connection);
+      if (chains) chained.ask(connection);
+      marks.sending(unit);
+      unit.touchesSession = memory.ran(unit.texts);
+      conversation.sent(unit);
+      connection.expect(conversation);
+    } else if (unit.texts.length > unit.textsSent) {
+      // Behind a Flush, where it was answered in part: what was noted of it at first did not know of these.
+      marks.sending(unit);
+      unit.touchesSession = memory.ran(unit.texts) || unit.touchesSession;
+    }
+    unit.textsSent = unit.texts.length;
+  }
+
+  #addMark(unit: PgUnit, connection: ServerConnection): void {
+    const { arena, marks } = this.#session;
+    const mark = marks.withUnit(unit);
+    if (mark === null) return;
+    if (mark.where === 'inside') {
+      const bytes = arena.view(this.#from, this.#to - SYNC_MESSAGE.length);
+      connection.write(Buffer.concat([bytes, mark.messages, SYNC_MESSAGE]));
+    } else {
+      connection.write(Buffer.concat([arena.view(this.#from, this.#to), mark.messages]));
+      marks.expect(connection);
+    }
+    this.#from = -1;
+  }
+
+  #write(connection: ServerConnection): void {
+    if (this.#from < 0) return;
+    connection.write(this.#session.arena.view(this.#from, this.#to));
+    this.#from = -1;
+  }
+}
