@@ -4,6 +4,8 @@ import type { Ledger } from './ledger.ts';
 
 export interface Result {
   readonly failovers: number;
+  /** With a synchronous standby no outcome may stay unknown. */
+  readonly synchronous: boolean;
   readonly ledger: Ledger;
   readonly audit: Audit;
   readonly stallMillis: { readonly p50: number; readonly max: number };
@@ -28,8 +30,8 @@ export function toJson({ failovers, ledger, audit, stallMillis }: Result): strin
 }
 
 /** Everything that is not as it should be, as sentences. */
-export function complaints({ ledger, audit }: Result): string[] {
-  const { acknowledged, failed } = ledger.counts;
+export function complaints({ synchronous, ledger, audit }: Result): string[] {
+  const { acknowledged, failed, unknown } = ledger.counts;
   const found: (readonly [boolean, string])[] = [
     [acknowledged === 0, 'no transfer was ever acknowledged'],
     [!audit.totalConserved, 'the total of all balances has changed'],
@@ -44,6 +46,7 @@ export function complaints({ ledger, audit }: Result): string[] {
       `${audit.unexpected} transfers are there although the application was told that they failed`,
     ],
     [failed > 0, `the application got ${failed} errors`],
+    [synchronous && unknown > 0, `of ${unknown} transfers nobody knows what became of them`],
   ];
   return found.filter(([isWrong]) => isWrong).map(([, text]) => text);
 }

@@ -68,6 +68,7 @@ async function attack(
   }
   return {
     failovers: progress.failovers,
+    synchronous: options.synchronous,
     ledger: workers.ledger,
     audit: audit(await cluster.primary.withClient(readBooks), workers.ledger.told),
     stallMillis: workers.stalls.summary(),

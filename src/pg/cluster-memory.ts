@@ -1,4 +1,5 @@
 import type { Coordinator } from '../cluster/coordinator.ts';
+import type { FeatureUnavailable } from '../events.ts';
 import { hostKey } from '../topology/host-address.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { tryMark } from './commit-mark.ts';
@@ -8,6 +9,7 @@ import type { SqlRunner } from './sql-runner.ts';
 
 /** What all PostgreSQL sessions of one cluster in this process share beyond the engine-neutral coordinator. */
 export class ClusterMemory {
+  readonly #news: FeatureUnavailable[] = [];
   #lineage: Lineage = UNKNOWN_LINEAGE;
   /** Incarnation → whether the commit mark works there. Tried once, outside any transaction (D1). */
   readonly #markWorks = new Map<string, boolean>();
@@ -45,11 +47,16 @@ export class ClusterMemory {
   #tell(address: HostAddress, incarnation: string, reason: string): void {
     if (this.#markWorks.get(incarnation) === false) return;
     this.#remember(incarnation, false);
-    this.#coordinator.publish('featureUnavailable', {
+    this.#news.push({
       host: hostKey(address),
       feature: 'resolving a COMMIT in flight by the log position',
       reason,
     });
+  }
+
+  /** Publishes what was found out while connecting, once the session that did has joined those who are told. */
+  publishNews(): void {
+    for (const event of this.#news.splice(0)) this.#coordinator.publish('featureUnavailable', event);
   }
 
   #remember(incarnation: string, works: boolean): void {

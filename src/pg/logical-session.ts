@@ -249,6 +249,7 @@ export class LogicalSession
     this.memory.dialled(probed.probe.searchPath);
     this.#adopt(probed, host, markWorks);
     coordinator.add(this);
+    this.context.memory.publishNews();
     if (!probed.probe.inRecovery) coordinator.connected(host);
     for (const [name, value] of probed.connection.parameters) this.#parameters.told(name, value);
     this.dispatch({ kind: 'connected', epoch: 0 });
@@ -256,6 +257,7 @@ export class LogicalSession
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
   reconnected({ probed, host, markWorks, judged }: Arrival): void {
+    this.context.memory.publishNews();
     this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
     this.#holds = 0;

@@ -62,6 +62,13 @@ describe.each(DRIVERS)('a process with $name', (driver) => {
     expect(await afterItsWork(driver, 'pool ended')).toBe('exits');
   });
 
+  it.each(['end while waiting', 'pool ended while waiting'])(
+    'ends while its only host is gone: %s',
+    async (scenario) => {
+      expect(await afterItsWork(driver, scenario)).toBe('exits');
+    },
+  );
+
   it('ends after a refused connection', async () => {
     const port = await freePort();
     expect(await afterItsWork(driver, 'refused', { port })).toBe('exits');

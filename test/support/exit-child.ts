@@ -4,6 +4,7 @@
  */
 import stock from 'pg';
 import holdfast from '../../src/pg.ts';
+import { TcpProxy } from './tcp-proxy.ts';
 
 const [driver = '', scenario = '', config = '{}'] = process.argv.slice(2);
 const pg: typeof stock = driver === 'pg' ? stock : holdfast;
@@ -48,6 +49,28 @@ async function run(): Promise<void> {
     }
     case 'refused': {
       await new pg.Client(settings).connect().catch(() => undefined);
+      return;
+    }
+    case 'end while waiting':
+    case 'pool ended while waiting': {
+      // The only host is gone, behind a proxy of this process's own.
+      const { host, port } = settings as { host: string; port: number };
+      const proxy = await TcpProxy.start({ host, port });
+      const through = { ...settings, host: proxy.host, port: proxy.port };
+      const pool = new pg.Pool(through);
+      const client = scenario === 'end while waiting' ? new pg.Client(through) : await pool.connect();
+      client.on('error', () => undefined);
+      if (client instanceof pg.Client) await client.connect().catch(() => undefined);
+      await client.query('BEGIN');
+      await proxy.stop();
+      const waiting = client.query('SELECT 1').catch(() => undefined);
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (scenario === 'end while waiting') await (client).end();
+      else {
+        (client as stock.PoolClient).release(true);
+        await pool.end();
+      }
+      await waiting;
       return;
     }
     default:

@@ -63,6 +63,25 @@ describe('all hosts are dead and the deadline passes', () => {
     expect(await lab.notes()).toEqual([]);
   });
 
+  it("gives the server's own last words as the cause", async () => {
+    const client = await connect();
+    await client.query('BEGIN');
+    await client.query(`INSERT INTO note VALUES ('a')`);
+    const pending = rejectionOf(client.query('SELECT pg_sleep(60)'));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'`,
+      );
+      return rowCount === 1;
+    });
+    await lab.primary.stop('fast');
+    const error = await pending;
+    expect(error).toMatchObject({ code: '08006', kind: 'failover-failed' });
+    expect((error as { cause?: unknown }).cause).toMatchObject({ code: '57P01', severity: 'FATAL' });
+    await waitFor(() => client.seen.ends === 1);
+    await lab.primary.start();
+  });
+
   it('says of a COMMIT in flight that its outcome is unknown', async () => {
     const client = await connect();
     await client.query('BEGIN');

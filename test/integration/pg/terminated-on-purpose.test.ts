@@ -220,4 +220,16 @@ describe('a session is ended on purpose and its server goes on', () => {
       expect(client.seen.isQuiet).toBe(true);
     });
   });
+
+  it('brings an idle session back that idle_session_timeout has ended (57P05): nobody loses anything', async () => {
+    const client = await lab.connect();
+    await client.query(`SET application_name = 'patient'`);
+    await client.query(`SET idle_session_timeout TO '100ms'`);
+    const { accepted } = lab.proxy;
+    await waitFor(() => lab.proxy.connections.length === 0);
+    const { rows } = await client.query('SHOW application_name');
+    expect(rows).toEqual([{ application_name: 'patient' }]);
+    expect(lab.proxy.accepted).toBeGreaterThan(accepted);
+    expect(client.seen.isQuiet).toBe(true);
+  });
 });
