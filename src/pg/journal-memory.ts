@@ -45,7 +45,7 @@ export class JournalMemory {
       this.#drop('failover.maxJournalBytes', maxJournalBytes);
       keepFrom = this.#keepFrom();
     }
-    const growth = this.#arena.capacity - IDLE_BYTES - this.#reserved;
+    const growth = this.#arena.capacityWith(bytes, keepFrom) - IDLE_BYTES - this.#reserved;
     if (growth > 0) {
       if (this.#coordinator.reserveJournal(growth)) this.#reserved += growth;
       else {

@@ -56,10 +56,16 @@ export class Arena {
     this.#origin = this.#end;
   }
 
-  #makeRoom(length: number, keepFrom: number): void {
-    const live = this.#end - keepFrom;
+  /** Bytes of memory that will be held once so many more are appended. */
+  capacityWith(length: number, keepFrom: number): number {
     let capacity = this.#bytes.length;
-    while (capacity < live + length) capacity *= 2;
+    if (this.#end - this.#origin + length <= capacity) return capacity;
+    while (capacity < this.#end - keepFrom + length) capacity *= 2;
+    return capacity;
+  }
+
+  #makeRoom(length: number, keepFrom: number): void {
+    const capacity = this.capacityWith(length, keepFrom);
     // Always new memory: the socket may still hold a view of the old one (T15).
     const bytes = Buffer.allocUnsafeSlow(capacity);
     this.#bytes.copy(bytes, 0, keepFrom - this.#origin, this.#end - this.#origin);

@@ -65,7 +65,7 @@ async function run(): Promise<void> {
       await proxy.stop();
       const waiting = client.query('SELECT 1').catch(() => undefined);
       await new Promise((resolve) => setTimeout(resolve, 100));
-      if (scenario === 'end while waiting') await (client).end();
+      if (scenario === 'end while waiting') await client.end();
       else {
         (client as stock.PoolClient).release(true);
         await pool.end();
