@@ -38,6 +38,9 @@ interface TortureOptions extends FailoverLabOptions {
   readonly blows: (torture: Torture) => readonly (() => Promise<void>)[];
 }
 
+/** How often COMMITs in doubt were decided one way or the other, over all parts. */
+const decided = { committed: 0, 'not-committed': 0, parts: 0 };
+
 let lab: FailoverLab | undefined;
 afterEach(async () => {
   await lab?.stop();
@@ -86,6 +89,11 @@ async function torment(title: string, options: TortureOptions): Promise<TortureA
   await Promise.all(running);
   const audit = await auditTorture(ledger, cluster.primary, nemesis.blows, { mayLose });
   report(title, torture, audit, performance.now() - startedAt);
+  decided.parts++;
+  for (const [verdict, times] of Object.entries(audit.verdicts)) {
+    if (verdict.startsWith('committed')) decided.committed += times;
+    else if (verdict.startsWith('not-committed')) decided['not-committed'] += times;
+  }
   return { ...audit, ...torture };
 }
 
@@ -250,4 +258,10 @@ describe('torture: the verdict about every transaction against its rows', () => 
     },
     240_000 * FACTOR,
   );
+
+  it('had COMMITs in doubt to decide, with either outcome', ({ skip }) => {
+    if (decided.parts < 4) skip('only with all parts');
+    expect(decided.committed).toBeGreaterThan(0);
+    expect(decided['not-committed']).toBeGreaterThan(0);
+  });
 });
