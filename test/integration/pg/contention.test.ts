@@ -257,6 +257,28 @@ describe('NOWAIT in a savepoint', () => {
   });
 });
 
+describe('advisory locks that are only tried', () => {
+  it('go to the same session again, and stay refused to the others', async () => {
+    await start();
+    const clients = await connectAll(SESSIONS);
+    const [holder, ...others] = clients as [WatchedClient, ...WatchedClient[]];
+    const tryLock = async (client: WatchedClient): Promise<boolean> =>
+      (await client.query<{ got: boolean }>('SELECT pg_try_advisory_xact_lock(7) AS got')).rows[0]!.got;
+    // The others begin first: replayed in that order they would get it.
+    for (const client of clients.toReversed()) {
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('a')`);
+    }
+    expect(await tryLock(holder)).toBe(true);
+    for (const client of others) expect(await tryLock(client)).toBe(false);
+    await lab!.replacePrimary();
+    const results = await each(clients, async (client) => (await client.query('COMMIT')).command);
+    expect(errorsOf(results)).toEqual([]);
+    expect(await lab!.notes()).toHaveLength(SESSIONS);
+    expect(holder.failover!.snapshot().replaysDiverged).toBe(0);
+  });
+});
+
 describe('reads of hot rows', () => {
   it('never diverge with FOR UPDATE; without it the share is measured', async () => {
     await start();

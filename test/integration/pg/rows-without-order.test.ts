@@ -4,6 +4,11 @@ import { settle } from '../../support/settle.ts';
 
 const SESSIONS = 50;
 
+interface Item {
+  readonly id: number;
+  readonly amount: number;
+}
+
 /** Review C: on a promoted standby rows come in another order, as its free space is found in another one. */
 describe('rows without an order are read after own writes, and the primary is lost', () => {
   let lab: FailoverLab;
@@ -27,7 +32,7 @@ describe('rows without an order are read after own writes, and the primary is lo
       text: 'SELECT id, amount FROM item WHERE owner = $1',
       values: [owner],
     });
-    await Promise.all(
+    const given = await Promise.all(
       clients.map(async (client, i) => {
         const owner = 1000 + i;
         await client.query('BEGIN');
@@ -39,16 +44,18 @@ describe('rows without an order are read after own writes, and the primary is lo
         await client.query('INSERT INTO item VALUES (99, $1, 0)', [owner]);
         await client.query('ROLLBACK TO s');
         await client.query('INSERT INTO item VALUES (3, $1, 0) RETURNING id', [owner]);
-        await client.query(read(owner));
+        return (await client.query<Item>(read(owner))).rows.map(({ id }) => id);
       }),
     );
     await lab.replacePrimary();
+    const orders: number[][] = [];
     const results = await Promise.all(
       clients.map(
         async (client, i) =>
           await settle(
             (async () => {
-              const { rows } = await client.query(read(1000 + i));
+              const { rows } = await client.query<Item>(read(1000 + i));
+              orders[i] = rows.map(({ id }) => id);
               await client.query('COMMIT');
               return rows.map(({ id, amount }) => `${id}:${amount}`).sort();
             })(),
@@ -56,6 +63,8 @@ describe('rows without an order are read after own writes, and the primary is lo
       ),
     );
     expect(results).toEqual(clients.map(() => ({ value: ['0:0', '1:1', '2:0', '3:0'] })));
+    // Else it would prove nothing: the same rows came in another order than they were given before.
+    expect(orders.filter((ids, i) => ids.join() !== given[i]!.join()).length).toBeGreaterThan(0);
     const { rows } = await lab.primary.query(
       'SELECT count(*)::int AS count, sum(amount)::int AS sum FROM item WHERE owner >= 1000',
     );
