@@ -179,6 +179,15 @@ describe('the plan made at the first loss', () => {
     );
   });
 
+  it('is planned anew with what the new server knows, also where the plan made at the loss foresaw a doom', () => {
+    expect(gone.doom).not.toBeNull();
+    const lost = { kind: 'reconnecting', epoch: 5, plan: gone, doom: null } as const;
+    const { state } = transition(lost, { kind: 'reconnected', epoch: 5, plan: replay });
+    expect(state).toMatchObject({ kind: 'replaying', plan: replay });
+    const decided = transition({ ...lost, doom: DOOM }, { kind: 'reconnected', epoch: 5, plan: replay });
+    expect(decided.state).toMatchObject({ kind: 'waiting', plan: gone });
+  });
+
   it('gives way to one made with what the new server told', () => {
     const { state } = transition(STATES.reconnecting, { kind: 'reconnected', epoch: 5, plan: nothing });
     expect(state).toMatchObject({ kind: 'waiting', plan: nothing });
