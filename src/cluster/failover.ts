@@ -141,6 +141,7 @@ export class Failover {
   #watched(order: OrderedReplay): OrderedReplay {
     return {
       ...order,
+      turn: (unit) => this.#barrier.patiently(order.turn(unit)),
       advance: (count) => {
         this.#barrier.progressed();
         order.advance(count);

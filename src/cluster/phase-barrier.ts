@@ -46,21 +46,30 @@ export class PhaseBarrier {
     }
   }
 
-  #wait(stage: Stage, signal: AbortSignal): Promise<void> {
+  /** Waits for what others have to do first; no longer than some of them get on. */
+  async patiently(awaited: Promise<void>): Promise<void> {
     let timer: NodeJS.Timeout | undefined;
-    const opened = new Promise<void>((resolve) => {
+    const idle = new Promise<void>((resolve) => {
       // Each session has its own deadline for the whole.
       const expire = (): void => {
-        const idle = performance.now() - this.#lastProgress;
-        if (idle >= this.#timeoutMillis) resolve();
-        else timer = setTimeout(expire, Math.ceil(this.#timeoutMillis - idle));
+        const idleMillis = performance.now() - this.#lastProgress;
+        if (idleMillis >= this.#timeoutMillis) resolve();
+        else timer = setTimeout(expire, Math.ceil(this.#timeoutMillis - idleMillis));
       };
       timer = setTimeout(expire, this.#timeoutMillis);
+    });
+    try {
+      await Promise.race([awaited, idle]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #wait(stage: Stage, signal: AbortSignal): Promise<void> {
+    const opened = new Promise<void>((resolve) => {
       this.#waiters.add({ stage, open: resolve });
     });
-    return abortable(opened, signal).finally(() => {
-      clearTimeout(timer);
-    });
+    return this.patiently(abortable(opened, signal));
   }
 
   #haveAllReached(stage: Stage): boolean {

@@ -7,6 +7,8 @@ export interface OrderedUnit {
 export interface OrderedReplay {
   /** Waits until every unit that had been acknowledged before this one has been replayed, by anybody. */
   turn(unit: OrderedUnit): Promise<void>;
+  /** Others replay at the same time: what was found may be due to who came first. */
+  hasCompany(): boolean;
   /** The first `count` units of the journal have been replayed. */
   advance(count: number): void;
   /** The journal is replayed as a whole, given up, or starts again alone: nobody waits for it any more. */
@@ -50,6 +52,7 @@ export class ReplayOrder {
     this.#entries.add(entry);
     return {
       turn: (unit) => this.#turn(entry, unit.acknowledgedSequence),
+      hasCompany: () => this.#entries.size > 1,
       advance: (count) => {
         entry.done = count;
         this.#wake();

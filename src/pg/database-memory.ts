@@ -17,6 +17,9 @@ const REMEMBERED_MILLIS = 1_000;
 /** Names of settings met in statements that are kept; beyond it a session that sets one stays unchecked. */
 const MAX_CUSTOM_NAMES = 256;
 
+/** One call of set_config, which calls nothing else. */
+const ONLY_SETS = /^\s*select\s+(?:pg_catalog\.)?set_config\s*\([^()]*\)\s*(?:as\s+\w+\s*)?;?\s*$/i;
+
 /** The server refuses to tell: then code that nobody sees through may act outside, and set any setting. */
 const NOTHING_KNOWN: DatabaseTraits = {
   reaching: ['unknown'],
@@ -63,7 +66,7 @@ export class DatabaseMemory implements StatementJudge {
     if (remembered !== null) return remembered;
     const verdict = this.#catalogue.peek(text.text, catalogueSession(session, session.searchPath));
     if (verdict === undefined) return null;
-    const judgement = this.#judge(text, verdict, session.standardStrings);
+    const judgement = this.#judge(text, verdict, session, this.#catalogue, this.#traits);
     text.remember(this.#era, key, now + REMEMBERED_MILLIS, judgement);
     return judgement;
   }
@@ -75,10 +78,10 @@ export class DatabaseMemory implements StatementJudge {
     renewal?: Renewal,
   ): Promise<readonly Judgement[]> {
     await loadParser();
-    await this.#learnTraits(runner, renewal);
+    const traits = await this.#learnTraits(runner, renewal);
     if (session.searchPath === null) return texts.map(() => NOTHING_PROVED);
-    const isRenewed = renewal !== undefined && (renewal.proofs || this.#traits?.reachesOutside !== false);
-    const catalogue = isRenewed ? this.#catalogueOf(renewal.server) : this.#catalogue;
+    const isRenewed = renewal !== undefined && (renewal.proofs || traits.reachesOutside);
+    const catalogue = isRenewed ? this.#catalogueOf(renewal.server, traits) : this.#catalogue;
     const verdicts = await catalogue.resolve(
       texts.map(({ text }) => text),
       catalogueSession(session, session.searchPath),
@@ -86,7 +89,7 @@ export class DatabaseMemory implements StatementJudge {
       isRenewed ? renewal.notBeforeMillis : undefined,
     );
     return texts.map((text, index) =>
-      text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session.standardStrings),
+      text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session, catalogue, traits),
     );
   }
 
@@ -98,47 +101,70 @@ export class DatabaseMemory implements StatementJudge {
   }
 
   /** Other servers of the cluster may be behind: nothing that was learned there counts. */
-  #catalogueOf(server: string): CatalogueCache {
+  #catalogueOf(server: string, traits: DatabaseTraits): CatalogueCache {
     if (this.#renewed?.server !== server) {
       const catalogue = new CatalogueCache({ timeToLiveMillis: TIME_TO_LIVE_MILLIS });
       this.#renewed = { server, catalogue };
     }
     const { catalogue } = this.#renewed;
-    catalogue.useTraits(this.#traits ?? NOTHING_KNOWN);
+    catalogue.useTraits(traits);
     return catalogue;
   }
 
-  async #learnTraits(runner: SqlRunner, renewal: Renewal | undefined): Promise<void> {
+  async #learnTraits(runner: SqlRunner, renewal: Renewal | undefined): Promise<DatabaseTraits> {
     const now = performance.now();
     const isFresh = now - this.#traitsLearnedAt < TIME_TO_LIVE_MILLIS;
     const isRenewed =
       renewal === undefined ||
       (this.#traitsOf === renewal.server && this.#traitsLearnedAt >= renewal.notBeforeMillis);
-    if (isFresh && isRenewed) return;
+    if (this.#traits !== null && isFresh && isRenewed) return this.#traits;
     const era = this.#era;
     let traits: DatabaseTraits;
     try {
       traits = await databaseTraits(runner);
     } catch (error) {
       if (!(error instanceof SqlError)) throw error;
-      traits = renewal === undefined ? (this.#traits ?? NOTHING_KNOWN) : NOTHING_KNOWN;
+      // For this answer only: what others know may well hold.
+      if (renewal !== undefined) return NOTHING_KNOWN;
+      traits = this.#traits ?? NOTHING_KNOWN;
     }
     // Somebody was faster, who asked later.
-    if (now < this.#traitsLearnedAt && renewal === undefined) return;
+    if (this.#traits !== null && now < this.#traitsLearnedAt && renewal === undefined) return this.#traits;
     this.#traits = traits;
     this.#catalogue.useTraits(traits);
     // What was changed while the question was under way is not in the answer for certain.
     this.#traitsLearnedAt = era === this.#era ? now : Number.NEGATIVE_INFINITY;
     this.#era = {}; // Judgements that the texts remember rest on the old traits.
     this.#traitsOf = renewal?.server ?? null;
+    return traits;
   }
 
-  #judge(text: StatementText, verdict: StatementVerdict, standardStrings: boolean): Judgement {
-    const { effects } = this.#catalogue.factsOf(text.text, standardStrings);
+  #judge(
+    text: StatementText,
+    found: StatementVerdict,
+    session: JudgedSession,
+    catalogue: CatalogueCache,
+    traits: DatabaseTraits,
+  ): Judgement {
+    const facts = catalogue.factsOf(text.text, session.standardStrings);
+    const { effects } = facts;
+    // What stands behind such a statement in the same text was looked up under other names.
+    const isInDoubt =
+      !session.temporaryObjects &&
+      (effects.some(changesNames)
+        ? facts.statementCount !== 1 || (facts.kind !== 'session' && !ONLY_SETS.test(text.text))
+        : facts.statementCount > 1 && !found.sessionSafe);
+    const inDoubt = isInDoubt
+      ? catalogue.peek(text.text, {
+          ...catalogueSession(session, session.searchPath ?? ''),
+          temporaryObjects: true,
+        })
+      : undefined;
+    const verdict = inDoubt ?? found;
     const lasting = effects.filter(isLasting);
     let tooManyNames = false;
     for (const effect of lasting) tooManyNames ||= !this.#noteName(effect);
-    const codeSets = !verdict.sessionSafe && this.#traits?.dynamicSetConfig !== false;
+    const codeSets = !verdict.sessionSafe && traits.dynamicSetConfig;
     return {
       provedRead: verdict.read === 'proved' && lasting.length === 0 && !effects.some(changesNames),
       staysInside: !verdict.outsideEffects,

@@ -38,7 +38,8 @@ export function judgeUnits(
       const judgement = judgementOf(text, inDoubt);
       provedRead &&= judgement?.provedRead ?? false;
       staysInside &&= judgement?.staysInside ?? false;
-      orderSensitive ||= judgement?.orderSensitive ?? true;
+      // By its own names: else all that follows a SET LOCAL search_path would wait for all others.
+      orderSensitive ||= (inDoubt ? judgementOf(text, false) : judgement)?.orderSensitive ?? true;
       isKnown &&= judgement !== null;
       inDoubt ||= castsDoubt(text, judgement);
     }

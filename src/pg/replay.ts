@@ -70,7 +70,8 @@ export async function replayJournal(
     await abortable(progress.completed(), signal);
     signal.throwIfAborted();
     const { result } = progress;
-    if (result?.kind === 'diverged' && isOrdered && source.replayRound < MAX_ROUNDS) {
+    const mayBeOutOfOrder = isOrdered && order.hasCompany() && source.replayRound < MAX_ROUNDS;
+    if (result?.kind === 'diverged' && mayBeOutOfOrder) {
       return { kind: 'again', reason: result.reason, isOutOfOrder: true };
     }
     if (result !== null) return result;

@@ -12,7 +12,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
 import type { JudgedSession, StatementJudge } from './statement-judge.ts';
-import type { Judgement } from './judgement.ts';
+import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
 export type RestoreTarget =
@@ -116,8 +116,14 @@ export class SessionMemory {
     let isNoted = false;
     for (const text of texts) {
       const judgement = this.#judge.known(text, this.judged);
-      if (judgement?.sessionSafe === true && !judgement.changesNames) continue;
+      const isSafe = judgement?.sessionSafe === true && !judgement.changesNames;
+      if (isSafe && !this.#namesInDoubt) continue;
       isNoted = true;
+      if (isSafe) {
+        // What nobody could judge before it may have changed its names: it is looked at again together with that.
+        if (!text.isTransactionControl) this.#postpone(text);
+        continue;
+      }
       this.#namesChanged ||= judgement?.changesNames ?? false;
       this.#namesInDoubt ||= castsDoubt(text, judgement);
       if (judgement?.sessionSafe === true) continue;
@@ -232,7 +238,16 @@ export class SessionMemory {
     const texts = [...this.#unjudgedBefore, ...this.#unjudgedInside];
     if (texts.length === 0) return;
     const judgements = await this.#judge.learn(texts, runner, this.judged);
-    const learned = new Map(texts.map((text, index) => [text, judgements[index]!]));
+    // Behind one that changed what names mean the others were something else, and nobody knows which came first.
+    const areInDoubt = texts.length > 1 && judgements.some(({ changesNames }) => changesNames);
+    const learned = new Map(
+      texts.map((text, index) => [
+        text,
+        areInDoubt && !text.isTransactionControl
+          ? (this.#judge.known(text, this.judgedInDoubt) ?? NOTHING_PROVED)
+          : judgements[index]!,
+      ]),
+    );
     const before = takeJudged(this.#unjudgedBefore, learned);
     if (before.length > 0) {
       const { transactionOpen } = this.#state;

@@ -54,6 +54,8 @@ interface KnownVerdict {
 /** Of all texts that are kept: an application that writes values into its statements has many long ones. */
 const MAX_KEPT_CHARACTERS = 8_388_608;
 const MAX_PATHS_A_TEXT = 64;
+/** FETCH and MOVE run a cursor's query, SET CONSTRAINTS what triggers were put off: they name nothing themselves. */
+const RUNS_EARLIER = /\b(?:fetch|move|constraints)\b/i;
 
 /**
  * Verdicts on statements, for all sessions of one database. They do not depend on the role.
@@ -109,8 +111,10 @@ export class CatalogueCache {
     notBeforeMillis = Number.NEGATIVE_INFINITY,
   ): StatementVerdict | undefined {
     const { facts, unconditional, verdicts } = this.#known(text, session.standardConformingStrings ?? true);
-    if (unconditional !== undefined) return unconditional;
     const inTheWay = sessionProblem(session);
+    // It may run what an earlier statement has named.
+    const runsEarlier = inTheWay !== undefined && RUNS_EARLIER.test(text);
+    if (unconditional !== undefined && !runsEarlier) return unconditional;
     if (inTheWay !== undefined) return this.#verdict(facts, [inTheWay]);
     const known = verdicts.get(session.searchPath);
     if (known === undefined || known.loadedAtMillis < notBeforeMillis) return undefined;

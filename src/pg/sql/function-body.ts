@@ -94,7 +94,10 @@ function problemsOf(facts: StatementFacts, name: string): readonly Problem[] {
     facts.kinds.includes('transaction-control');
   if (isUnseen) return [unseenFunction(name)];
   const problems: Problem[] = [];
-  if (facts.effects.some((effect) => !endsWithTransaction(effect))) {
+  if (facts.effects.some(changesNames)) {
+    // The rest of its body, and what follows in the transaction, was looked up under other names.
+    problems.push(problem(`the function ${name} changes what names mean`, 'unseen'));
+  } else if (facts.effects.some((effect) => !endsWithTransaction(effect))) {
     problems.push(problem(`the function ${name} changes the session`));
   }
   if (facts.outsideEffects)
@@ -110,7 +113,6 @@ function problemsOf(facts: StatementFacts, name: string): readonly Problem[] {
 
 /** What is local needs no restoring: it is gone with the transaction, and a replay of the call makes it again. */
 function endsWithTransaction(effect: SessionEffect): boolean {
-  if (changesNames(effect)) return false; // What follows in the transaction would be misjudged.
   switch (effect.kind) {
     case 'set':
     case 'set-role':

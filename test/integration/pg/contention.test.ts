@@ -257,6 +257,27 @@ describe('NOWAIT in a savepoint', () => {
   });
 });
 
+describe('a replay that takes longer than the session may', () => {
+  it('takes nobody along that only comes behind it in the recorded order', async () => {
+    await start();
+    const failover = { timeoutMillis: 2_000, barrierTimeoutMillis: 200 };
+    const [slow, other] = (await connectAll(2, failover)) as [WatchedClient, WatchedClient];
+    await slow.query('BEGIN');
+    await slow.query(`INSERT INTO note SELECT 'slow' FROM pg_sleep(3)`);
+    await other.query('BEGIN');
+    await other.query('SET LOCAL search_path = public');
+    await other.query(`SELECT id FROM job FOR UPDATE SKIP LOCKED`);
+    await other.query(`INSERT INTO note VALUES ('other')`);
+    lab!.proxy.cut();
+    const [slowEnd, otherEnd] = await Promise.all(
+      [slow, other].map(async (client) => await settle(client.query('COMMIT'))),
+    );
+    expect(slowEnd!.error).toBeDefined();
+    expect(otherEnd!.error).toBeUndefined();
+    expect(await lab!.notes()).toEqual(['other']);
+  });
+});
+
 describe('advisory locks that are only tried', () => {
   it('go to the same session again, and stay refused to the others', async () => {
     await start();

@@ -147,6 +147,36 @@ describe('a transaction that has acted outside of its database is lost (A7)', ()
     }
   });
 
+  it.each([
+    ['in the same string', ['SET LOCAL search_path = harmful; SELECT act()']],
+    ['in the same string, by a call', [`SELECT set_config('search_path', 'harmful', true); SELECT act()`]],
+    ['in the same string, by a function', ['SELECT enter(); SELECT act()']],
+    ['in the same function', ['SELECT enter_and_act()']],
+    [
+      'before a cursor ran it',
+      ['DECLARE c CURSOR FOR SELECT walk()', 'SET LOCAL search_path = harmful', 'FETCH 1 FROM c'],
+    ],
+  ])('is not replayed if its path was changed %s', async (_where, statements) => {
+    await lab.primary.query(`
+      CREATE SCHEMA harmful; GRANT ALL ON SCHEMA harmful TO PUBLIC;
+      CREATE FUNCTION public.act() RETURNS void LANGUAGE sql AS 'SELECT count(*) FROM public.note';
+      CREATE FUNCTION harmful.act() RETURNS void LANGUAGE plpgsql AS $$BEGIN ${ACT}; END$$;
+      CREATE FUNCTION public.enter() RETURNS void LANGUAGE plpgsql AS
+        $$BEGIN SET LOCAL search_path = harmful; END$$;
+      CREATE FUNCTION public.walk() RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM act(); RETURN 1; END$$;
+      CREATE FUNCTION public.enter_and_act() RETURNS void LANGUAGE plpgsql AS
+        $$BEGIN SET LOCAL search_path = harmful; PERFORM act(); END$$`);
+    try {
+      const client = await begin();
+      for (const sql of statements) await client.query(sql);
+      await expectRefused(client);
+    } finally {
+      await lab.primary.query(
+        'DROP SCHEMA harmful CASCADE; DROP FUNCTION act(), enter(), walk(), enter_and_act()',
+      );
+    }
+  });
+
   it('is not replayed if somebody else had just made the function do so', async () => {
     const make = (body: string): string =>
       `CREATE OR REPLACE FUNCTION act() RETURNS void LANGUAGE plpgsql AS $$BEGIN ${body}; END$$`;

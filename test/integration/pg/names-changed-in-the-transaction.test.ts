@@ -24,7 +24,10 @@ describe('a transaction changes what its names mean: touch() reads in one schema
       CREATE FUNCTION public.touch() RETURNS void LANGUAGE sql AS 'SELECT count(*) FROM public.note';
       CREATE FUNCTION tenant.touch() RETURNS void LANGUAGE sql AS $$INSERT INTO public.note VALUES ('once')$$;
       CREATE FUNCTION public.enter_tenant() RETURNS void LANGUAGE plpgsql AS
-        $$BEGIN SET LOCAL search_path = tenant; END$$`);
+        $$BEGIN SET LOCAL search_path = tenant; END$$;
+      CREATE FUNCTION public.login() RETURNS void LANGUAGE sql AS 'SELECT count(*) FROM public.note';
+      CREATE FUNCTION tenant.login() RETURNS text LANGUAGE sql AS
+        $$SELECT set_config('work_mem', '7777kB', false)$$`);
   });
   beforeEach(async () => {
     await lab.ready();
@@ -82,5 +85,31 @@ describe('a transaction changes what its names mean: touch() reads in one schema
     const { error } = await pending;
     expect(error?.outcome).not.toBe('rolled-back');
     expect(await lab.notes()).toEqual(['once']);
+  });
+
+  it.each([
+    [
+      'one after the other',
+      ['BEGIN', `SELECT set_config('search_path', 'tenant', true)`, 'SELECT login()', 'COMMIT'],
+    ],
+    ['by a function', ['BEGIN', 'SELECT enter_tenant()', 'SELECT login()', 'COMMIT']],
+    ['in one string', [`SET LOCAL search_path = tenant; SELECT login()`]],
+    ['in one string, by a call', [`SELECT set_config('search_path', 'tenant', true); SELECT login()`]],
+  ])('never goes on without the settings that a function made under other names: %s', async (_how, work) => {
+    for (const isFirst of [true, false]) {
+      const client = await lab.connect();
+      if (!isFirst) {
+        // The function of the session's own path is known as harmless.
+        await client.query('SELECT login()');
+        await client.query('SELECT login()');
+      }
+      for (const sql of work) await client.query(sql);
+      await client.query('SELECT 1');
+      const before = (await client.query('SHOW work_mem')).rows;
+      expect(before).toEqual([{ work_mem: '7777kB' }]);
+      lab.proxy.cut();
+      const { value, error } = await settle(client.query('SHOW work_mem'));
+      if (error === undefined) expect(value?.rows).toEqual(before);
+    }
   });
 });
