@@ -202,6 +202,24 @@ describe('a session is ended on purpose and its server goes on', () => {
       expect(await lab.notes()).toEqual(['a', 'b']);
     });
 
+    it('replays after transaction_timeout (25P04)', async () => {
+      const client = await connect();
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('a')`);
+      await client.query(`SET LOCAL transaction_timeout TO '200ms'`);
+      const { processID } = client as unknown as { processID: number };
+      await waitFor(async () => {
+        const { rowCount } = await lab.primary.query('SELECT FROM pg_stat_activity WHERE pid = $1', [
+          processID,
+        ]);
+        return rowCount === 0;
+      });
+      await client.query('SET LOCAL transaction_timeout TO 0');
+      await client.query('COMMIT');
+      expect(await lab.notes()).toEqual(['a']);
+      expect(client.seen.isQuiet).toBe(true);
+    });
+
     it('replays after idle_in_transaction_session_timeout', async () => {
       const client = await connect();
       await client.query('BEGIN');

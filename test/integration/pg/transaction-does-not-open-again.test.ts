@@ -35,7 +35,7 @@ describe('the transaction can not be opened on the new server', () => {
     expect(await lab.notes()).toEqual(['later']);
   });
 
-  it('writes nothing if BEGIN comes to an error of a pooler in between', async () => {
+  it('writes nothing before BEGIN has been answered, and begins again if its answer never comes', async () => {
     const client = await lab.connect();
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('a')`);

@@ -152,6 +152,27 @@ describe('what lies under the connection is there again on the next one', () => 
     expect([error, ...client.seen.errors].map((one) => one?.message).join()).toMatch(/LOAD|librar/);
   });
 
+  it('not a state that nobody has read back: lost while unchecked, the session is closed (A8)', async () => {
+    await lab.primary.query(`CREATE OR REPLACE FUNCTION enter(tenant text) RETURNS void LANGUAGE plpgsql AS
+      $$BEGIN PERFORM set_config('app.tenant', tenant, false); END$$`);
+    const client = await lab.connect({ failover: { stateCheckMillis: 60_000 } });
+    for (const tenant of ['a', 'b']) await client.query('SELECT enter($1)', [tenant]);
+    await client.query('SELECT 1');
+    // At once, so that there is no idle moment to read the state back in.
+    await client.query('SELECT enter($1)', ['c']);
+    const pending = settle(client.query(`INSERT INTO note SELECT 'a' FROM pg_sleep(0.3)`));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'`,
+      );
+      return rowCount === 1;
+    });
+    lab.proxy.cut();
+    expect((await pending).error).toBeDefined();
+    await waitFor(() => client.seen.ends === 1);
+    expect(client.seen.errors.map(({ message }) => message).join()).toContain('had not been read back');
+  });
+
   it('does with less where marks are forbidden: said once, and a COMMIT in doubt stays unknown (D1)', async () => {
     const emit = 'pg_logical_emit_message(boolean, text, text, boolean)';
     await lab.primary.query(`REVOKE EXECUTE ON FUNCTION ${emit} FROM PUBLIC`);
