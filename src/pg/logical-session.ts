@@ -28,12 +28,8 @@ import { NamedStatements } from './named-statements.ts';
 import { sendAgain, type PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import { Scouts, type ProbedConnection } from './scouts.ts';
-import {
-  lossError,
-  type ConnectionLoss,
-  type ConnectionOwner,
-  type ServerConnection,
-} from './server-connection.ts';
+import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
+import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';

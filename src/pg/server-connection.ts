@@ -8,6 +8,7 @@ import {
   readRow,
   type ErrorFields,
 } from './backend-messages.ts';
+import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { DirectSocket } from './direct-socket.ts';
 import { statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
@@ -23,16 +24,6 @@ export interface Responder {
   ready(status: number): boolean | Buffer;
   /** The connection was lost before ReadyForQuery. */
   abandoned(error: Error): void;
-}
-
-/** Why a server connection ended. */
-export interface ConnectionLoss {
-  /** The server's last words with severity FATAL or PANIC, if there were any. */
-  readonly fatal: ErrorFields | null;
-  /** The whole FATAL ErrorResponse, to be handed on where the loss is aimed at this session (R14). */
-  readonly fatalMessage: Buffer | null;
-  /** The socket's own error, such as ECONNRESET. */
-  readonly socketError: Error | null;
 }
 
 /** The logical session above a connection. */
@@ -300,31 +291,6 @@ export class ServerConnection implements SqlRunner {
 
 function readLength(bytes: Buffer, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
-}
-
-/** The server has ended the connection with these words. No SqlError: that means that the connection is good. */
-export class ConnectionEndedError extends Error {
-  /** SQLSTATE. */
-  readonly code: string;
-  readonly severity = 'FATAL';
-
-  constructor(message: string, code: string) {
-    super(message);
-    this.name = 'ConnectionEndedError';
-    this.code = code;
-  }
-}
-
-/** The loss as an error: the server's own words if it said any. */
-export function lossError(loss: ConnectionLoss | null): Error {
-  const fatal = loss?.fatal;
-  if (fatal !== undefined && fatal !== null) {
-    return new ConnectionEndedError(
-      fatal.get('M') ?? 'connection ended by the server',
-      fatal.get('C') ?? '08006',
-    );
-  }
-  return loss?.socketError ?? new Error('Connection terminated unexpectedly');
 }
 
 /** Collects the rows of a hidden statement. */

@@ -7,7 +7,7 @@ import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import { loneTicket } from './lone-ticket.ts';
 import { replayJournal } from './replay.ts';
-import { lossError, type ConnectionLoss } from './server-connection.ts';
+import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { SessionArrival, type LostServer } from './session-arrival.ts';
 import { endingOf } from './unit-facts.ts';
 

@@ -75,26 +75,26 @@ export function statementFacts(text: string, options: StatementFactsOptions = {}
 function factsOf(statements: readonly Node[]): StatementFacts {
   const shapes = statements.map((statement) => shapeOf(statement));
   const kinds = shapes.map(({ kind }) => kind);
-  const any = (flag: (shape: StatementShape) => boolean): boolean => shapes.some(flag);
+  const some = (flag: (shape: StatementShape) => boolean): boolean => shapes.some(flag);
   return {
     notUnderstood: null,
     statementCount: statements.length,
     kinds,
     kind: PRECEDENCE.find((kind) => kinds.includes(kind)) ?? 'read-candidate',
-    ddl: any(({ ddl }) => ddl),
+    ddl: some(({ ddl }) => ddl),
     opaque: shapes.find(({ opaque }) => opaque !== null)?.opaque ?? null,
-    lockingClause: any(({ lockingClause }) => lockingClause),
-    skipLockedOrNowait: any(({ skipLockedOrNowait }) => skipLockedOrNowait),
-    dataModifyingCte: any(({ dataModifyingCte }) => dataModifyingCte),
-    selectInto: any(({ selectInto }) => selectInto),
-    explain: any(({ explain }) => explain === 'analyze')
+    lockingClause: some(({ lockingClause }) => lockingClause),
+    skipLockedOrNowait: some(({ skipLockedOrNowait }) => skipLockedOrNowait),
+    dataModifyingCte: some(({ dataModifyingCte }) => dataModifyingCte),
+    selectInto: some(({ selectInto }) => selectInto),
+    explain: some(({ explain }) => explain === 'analyze')
       ? 'analyze'
-      : any(({ explain }) => explain === 'plain')
+      : some(({ explain }) => explain === 'plain')
         ? 'plain'
         : 'none',
-    orderSensitive: any(({ orderSensitive }) => orderSensitive),
+    orderSensitive: some(({ orderSensitive }) => orderSensitive),
     selfCommitting: statements.some((statement) => isSelfCommitting(statement)),
-    outsideEffects: any(({ outsideEffects }) => outsideEffects),
+    outsideEffects: some(({ outsideEffects }) => outsideEffects),
     names: referencedNamesOf(
       statements.filter((statement, index) => asksCatalogue(statement, shapes[index])),
     ),
