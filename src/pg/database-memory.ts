@@ -4,6 +4,7 @@ import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
+import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
 import type { StatementVerdict } from './sql/statement-verdict.ts';
 import type { JudgedSession, Renewal, StatementJudge } from './statement-judge.ts';
@@ -42,6 +43,8 @@ export class DatabaseMemory implements StatementJudge {
   #traitsLearnedAt = Number.NEGATIVE_INFINITY;
   /** The server that told the traits, if that had to be a certain one. */
   #traitsOf: string | null = null;
+  /** What one server said after a loss, in one question. */
+  #waysOut: (WaysOut & { readonly server: string; readonly askedAtMillis: number }) | null = null;
   /** What one server's catalogue says, for sessions that arrived there after a loss. */
   #renewed: { readonly server: string; readonly catalogue: CatalogueCache } | null = null;
 
@@ -96,6 +99,7 @@ export class DatabaseMemory implements StatementJudge {
   definitionsChanged(): void {
     this.#catalogue.invalidate();
     this.#renewed = null;
+    this.#waysOut = null;
     this.#era = {};
     this.#traitsLearnedAt = Number.NEGATIVE_INFINITY;
   }
@@ -113,11 +117,12 @@ export class DatabaseMemory implements StatementJudge {
 
   async #learnTraits(runner: SqlRunner, renewal: Renewal | undefined): Promise<DatabaseTraits> {
     const now = performance.now();
-    const isFresh = now - this.#traitsLearnedAt < TIME_TO_LIVE_MILLIS;
-    const isRenewed =
-      renewal === undefined ||
-      (this.#traitsOf === renewal.server && this.#traitsLearnedAt >= renewal.notBeforeMillis);
-    if (this.#traits !== null && isFresh && isRenewed) return this.#traits;
+    const known = now - this.#traitsLearnedAt < TIME_TO_LIVE_MILLIS ? this.#traits : null;
+    if (known !== null) {
+      if (renewal === undefined) return known;
+      if (this.#traitsOf === renewal.server && this.#traitsLearnedAt >= renewal.notBeforeMillis) return known;
+      if (!renewal.proofs) return this.#renewWaysOut(known, runner, renewal);
+    }
     const era = this.#era;
     let traits: DatabaseTraits;
     try {
@@ -137,6 +142,26 @@ export class DatabaseMemory implements StatementJudge {
     this.#era = {}; // Judgements that the texts remember rest on the old traits.
     this.#traitsOf = renewal?.server ?? null;
     return traits;
+  }
+
+  /** The one question that decides whether a transaction may be replayed, at a quarter of the cost of all traits. */
+  async #renewWaysOut(
+    known: DatabaseTraits,
+    runner: SqlRunner,
+    { server, notBeforeMillis }: Renewal,
+  ): Promise<DatabaseTraits> {
+    const last = this.#waysOut;
+    if (last?.server === server && last.askedAtMillis >= notBeforeMillis) return { ...known, ...last };
+    const era = this.#era;
+    const askedAtMillis = performance.now();
+    try {
+      const found = await waysOut(runner);
+      if (era === this.#era) this.#waysOut = { ...found, server, askedAtMillis };
+      return { ...known, ...found };
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error;
+      return NOTHING_KNOWN;
+    }
   }
 
   #judge(

@@ -89,11 +89,11 @@ const POSITIONS = [
   'pg_catalog.pg_last_wal_replay_lsn()::pg_catalog.text',
   'pg_catalog.pg_last_wal_receive_lsn()::pg_catalog.text',
   'CASE WHEN r.in_recovery THEN NULL ELSE pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text END',
+  // The second signature is that of PostgreSQL 16 and older. Looking the function up in pg_proc costs 0.7 ms more.
   `(pg_catalog.has_function_privilege('pg_catalog.pg_current_xact_id_if_assigned()', 'EXECUTE')
-    AND (SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(p.oid, 'EXECUTE'))
-         FROM pg_catalog.pg_proc AS p
-         WHERE p.proname OPERATOR(pg_catalog.=) 'pg_logical_emit_message'
-           AND p.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace))::pg_catalog.text`,
+    AND pg_catalog.has_function_privilege(coalesce(
+      pg_catalog.to_regprocedure('pg_catalog.pg_logical_emit_message(pg_catalog.bool, pg_catalog.text, pg_catalog.text, pg_catalog.bool)'),
+      pg_catalog.to_regprocedure('pg_catalog.pg_logical_emit_message(pg_catalog.bool, pg_catalog.text, pg_catalog.text)')), 'EXECUTE'))::pg_catalog.text`,
   // The first two lag behind by up to a checkpoint, and the last is NULL without pg_read_all_stats.
   `pg_catalog.concat_ws(',',
     (SELECT c.timeline_id FROM pg_catalog.pg_control_checkpoint() AS c),

@@ -4,13 +4,13 @@ import type { NameItem } from './catalogue-names.ts';
 import { nameItemsOf } from './catalogue-names.ts';
 import type { Problem } from './catalogue-problem.ts';
 import { problem } from './catalogue-problem.ts';
-import type { DatabaseTraits } from './database-traits.ts';
 import { LruMap } from './lru-map.ts';
 import { parserReady } from './parser.ts';
 import type { StatementFacts } from './statement-facts.ts';
 import { statementFacts } from './statement-facts.ts';
 import type { StatementVerdict } from './statement-verdict.ts';
 import { statementVerdict } from './statement-verdict.ts';
+import type { WaysOut } from './ways-out.ts';
 
 export interface CatalogueOptions {
   /** Texts whose facts and verdicts are kept, the most recently used ones. Default 5,000. */
@@ -82,7 +82,7 @@ export class CatalogueCache {
   }
 
   /** Until it is called, whatever runs unseen code counts as acting outside of the database. */
-  useTraits({ reachesOutside }: DatabaseTraits): void {
+  useTraits({ reachesOutside }: WaysOut): void {
     if (reachesOutside === this.#reachesOutside) return;
     this.#reachesOutside = reachesOutside;
     this.#texts.clear();
