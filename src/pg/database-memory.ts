@@ -121,7 +121,7 @@ export class DatabaseMemory implements StatementJudge {
     if (known !== null) {
       if (renewal === undefined) return known;
       if (this.#traitsOf === renewal.server && this.#traitsLearnedAt >= renewal.notBeforeMillis) return known;
-      if (!renewal.proofs) return this.#renewWaysOut(known, runner, renewal);
+      if (!renewal.proofs) return await this.#renewWaysOut(known, runner, renewal);
     }
     const era = this.#era;
     let traits: DatabaseTraits;

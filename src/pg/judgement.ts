@@ -33,3 +33,11 @@ export const NOTHING_PROVED: Judgement = {
   pins: [],
   unsafeReason: 'a statement that nobody could read',
 };
+
+/** What was found out of one text on a new server, after the loss. */
+export interface RenewedJudgement {
+  /** If its names mean what they mean to the session as it is. */
+  readonly byName: Judgement;
+  /** If something before it may have changed what they mean. */
+  readonly inDoubt: Judgement;
+}

@@ -1,6 +1,6 @@
 import { InternalError } from '../errors.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
-import type { Doom, Ending, Fate } from '../session/loss-situation.ts';
+import type { Doom, Ending, Fate, LossPlan } from '../session/loss-situation.ts';
 import type { Conversation } from './conversation.ts';
 import type { ErrorPassage } from './error-passage.ts';
 import { abortedError, doomError, fateError } from './fate-errors.ts';
@@ -83,7 +83,7 @@ export class LocalResponder {
         }
         break;
       }
-      answers.push(this.#answer(unit, fate));
+      answers.push(this.#answer(unit, fate, this.#conversation.given));
       this.#fates.delete(unit);
       this.#conversation.answered();
       this.#host.unitAnswered(unit);
@@ -91,11 +91,31 @@ export class LocalResponder {
     return answers.length === 0 ? null : Buffer.concat(answers);
   }
 
-  #answer(unit: PgUnit, fate: Fate): Buffer {
+  /**
+   * The session ends before its plan is carried out. Of the units at the head more can be said than that the connection
+   * is gone: what became of them. The rest has no effect, and gets the error that the socket is closed with.
+   */
+  lastWords({ resolve, fates, situation }: LossPlan, cause: Error): Buffer | null {
+    const words: Buffer[] = [];
+    let isEndOwed = false;
+    for (const [index, unit] of this.#conversation.pending.entries()) {
+      const isSent = situation.pending[index]?.sent ?? false;
+      const fate = resolve === null ? fates[index] : isSent ? 'unknown' : undefined;
+      const isError = fate === 'unknown' || fate === 'lost';
+      if (unit.answeredLocally || !(isError || isFinished(fate))) break;
+      // pg takes the next answer only behind the end of this one.
+      if (isEndOwed) words.push(endAnswer(IDLE));
+      isEndOwed = isError;
+      if (!isError) words.push(this.#answer(unit, fate, index === 0 ? this.#conversation.given : 0));
+      else if (unit.error === null) words.push(errorAnswer(this.#passage.send(fateError(fate, cause)), null));
+    }
+    return words.length === 0 ? null : Buffer.concat(words);
+  }
+
+  #answer(unit: PgUnit, fate: Fate, given: number): Buffer {
     const ending = endingOf(unit);
     const bytes = this.#host.unitBytes(unit);
     const status = this.#host.doom === null ? IDLE : FAILED;
-    const { given } = this.#conversation;
     switch (fate) {
       case 'finish':
         return successAnswer(bytes, ending === 'prepare' ? 'PREPARE TRANSACTION' : 'COMMIT', given);
@@ -148,6 +168,13 @@ export class LocalResponder {
     this.#isDoomTold = false;
     this.#host.doomEnded();
   }
+}
+
+type Finished = 'finish' | 'finish-rollback' | 'finish-failed';
+
+/** The word that is still owed is known: it must not be lost with the session. */
+function isFinished(fate: Fate | undefined): fate is Finished {
+  return fate === 'finish' || fate === 'finish-rollback' || fate === 'finish-failed';
 }
 
 /**

@@ -12,54 +12,49 @@ import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
 import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
-import { AnnouncedParameters } from './announced-parameters.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
 import { doomError, fateError } from './fate-errors.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
-import { enterLiveSession, leaveLiveSession } from './live-sessions.ts';
 import { errorAnswer } from './local-answers.ts';
 import type { UnitJudgement } from './judge-units.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
 import { NamedStatements } from './named-statements.ts';
-import { sendAgain, type PgUnit } from './pg-unit.ts';
+import { sendAgain, type NamedStatement, type PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import { Scouts, type ProbedConnection } from './scouts.ts';
 import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
+import { ServerLink } from './server-link.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
-import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
-import { SocketOptions } from './socket-options.ts';
+import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
 import { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
-
-/** The application should wait for 'drain' when more than this waits unsent. */
-const HIGH_WATER_BYTES = 1_048_576;
 
 let sessions = 0;
 
 /**
- * One logical session: what the application's one connection is made of. It keeps the machine of `session/state.ts`,
- * carries out its effects, and moves bytes: from the application into units and on to the server, and back.
+ * One logical session: what the application's one connection is made of. It keeps the machine of `session/state.ts`, and
+ * carries out its effects.
  *
- * What was asked and given is the `Conversation`'s; finding a new server and bringing it to where the lost one was is
+ * Bytes are moved by `SessionTraffic`; what was asked and given is the `Conversation`'s; finding a new server and bringing it to where the lost one was is
  * `SessionRecovery`'s; what the driver answers itself is `LocalResponder`'s.
  */
 export class LogicalSession
   implements
     ConnectionOwner,
-    UnitListener,
     ConversationListener,
     Member,
     MarkHost,
     ResponderHost,
-    AssessedSession
+    AssessedSession,
+    TrafficHost
 {
   readonly id = ++sessions;
   readonly context: SessionContext;
@@ -70,35 +65,24 @@ export class LogicalSession
   readonly marks: MarkKeeper;
   readonly names: NamedStatements;
   readonly #socket: VirtualSocket;
-  readonly #arena: Arena;
-  readonly #assembler: UnitAssembler;
+  readonly #traffic: SessionTraffic;
   readonly #recovery: SessionRecovery;
   readonly #chained = new ChainedTransaction();
-  readonly #sender: UnitSender;
-  readonly #parameters = new AnnouncedParameters();
-  readonly #socketOptions = new SocketOptions();
+  readonly #link = new ServerLink();
   readonly #assessment: LossAssessment;
   readonly #responder: LocalResponder;
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
   #state: SessionState = INITIAL;
-  #connection: ServerConnection | null = null;
-  #probe: ProbeResult | null = null;
-  #server: ServerIdentity | null = null;
-  #followsPrimary = true;
-  /** Above zero the application's units stay here: something of the driver's own must be answered first. */
-  #holds = 0;
-  #needsDrain = false;
-  #delivering = 0;
 
   constructor(socket: VirtualSocket, context: SessionContext) {
     this.#socket = socket;
     this.context = context;
     const { options, coordinator, database } = context;
     this.conversation = new Conversation(options, () => coordinator.nextSequence(), this);
-    this.#arena = new Arena(options.maxJournalBytes);
-    this.#assembler = new UnitAssembler(this.#arena, this);
-    this.names = new NamedStatements(this.#assembler.statements);
+    const arena = new Arena(options.maxJournalBytes);
+    const statements = new Map<string, NamedStatement>();
+    this.names = new NamedStatements(statements);
     this.marks = new MarkKeeper(this, this.conversation);
     this.memory = new SessionMemory(database, () => [...options.sessionVariables, ...database.customNames()]);
     this.scouts = new Scouts({
@@ -107,20 +91,26 @@ export class LogicalSession
       coordinator,
       memory: context.memory,
     });
-    this.#journalMemory = new JournalMemory(this.#arena, this.conversation, coordinator, options, this.id);
+    this.#journalMemory = new JournalMemory(arena, this.conversation, coordinator, options, this.id);
     this.#responder = new LocalResponder(this.conversation, this.passage, this);
     this.#recovery = new SessionRecovery(this);
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
-    this.#sender = new UnitSender({
-      arena: this.#arena,
-      conversation: this.conversation,
-      responder: this.#responder,
-      names: this.names,
-      marks: this.marks,
-      memory: this.memory,
-      chained: this.#chained,
-    });
+    const { conversation, names, marks, memory } = this;
+    const responder = this.#responder;
+    const chained = this.#chained;
+    this.#traffic = new SessionTraffic(
+      {
+        socket,
+        arena,
+        statements,
+        conversation,
+        journalMemory: this.#journalMemory,
+        responder,
+        sender: new UnitSender({ arena, conversation, responder, names, marks, memory, chained }),
+      },
+      this,
+    );
   }
 
   // ---- what the others see -----------------------------------------------------------------------------------
@@ -130,20 +120,20 @@ export class LogicalSession
   }
 
   get server(): ServerIdentity | null {
-    return this.#server;
+    return this.#link.server;
   }
 
   get followsPrimary(): boolean {
-    return this.#followsPrimary && this.#state.kind !== 'connecting';
+    return this.#link.followsPrimary && this.#state.kind !== 'connecting';
   }
 
   get isConnected(): boolean {
-    return this.#connection !== null;
+    return this.#link.connection !== null;
   }
 
   /** The socket under the current server connection. */
   get transport(): Socket | null {
-    return this.#connection?.socket ?? null;
+    return this.#link.transport;
   }
 
   get state(): SessionState {
@@ -151,11 +141,11 @@ export class LogicalSession
   }
 
   get connection(): ServerConnection | null {
-    return this.#connection;
+    return this.#link.connection;
   }
 
   get probe(): ProbeResult | null {
-    return this.#probe;
+    return this.#link.probe;
   }
 
   get journal(): readonly OrderedUnit[] {
@@ -202,21 +192,23 @@ export class LogicalSession
 
   /** Online, and nothing of anybody's is under way. */
   get isIdle(): boolean {
-    return this.#state.kind === 'online' && this.#state.doom === null && this.#holds === 0 && !this.isBusy;
+    return (
+      this.#state.kind === 'online' && this.#state.doom === null && !this.#traffic.isHeld && !this.isBusy
+    );
   }
 
   /** True while bytes are handed to the application: what it is told now, it is told by the server. */
   get isDelivering(): boolean {
-    return this.#delivering > 0;
+    return this.#traffic.isDelivering;
   }
 
   /** Handshake parameters for the application's client. */
   get parameters(): ReadonlyMap<string, string> {
-    return this.#parameters.all;
+    return this.#link.parameters.all;
   }
 
   unitBytes(unit: PgUnit): Buffer {
-    return unit.synthetic ?? this.#arena.view(unit.start, unit.end);
+    return this.#traffic.unitBytes(unit);
   }
 
   observe(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
@@ -247,7 +239,7 @@ export class LogicalSession
     coordinator.add(this);
     this.context.memory.publishNews();
     if (!probed.probe.inRecovery) coordinator.connected(host);
-    for (const [name, value] of probed.connection.parameters) this.#parameters.told(name, value);
+    for (const [name, value] of probed.connection.parameters) this.#link.parameters.told(name, value);
     this.dispatch({ kind: 'connected', epoch: 0 });
   }
 
@@ -256,24 +248,19 @@ export class LogicalSession
     this.context.memory.publishNews();
     this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
-    this.#holds = 0;
+    this.#traffic.dropHolds();
     this.#adopt(probed, host, markWorks);
   }
 
-  #adopt({ connection, probe }: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
-    this.#connection = connection;
-    this.#probe = probe;
-    this.#server = { address: host.address, incarnation: host.incarnation };
-    this.#followsPrimary = !probe.inRecovery;
-    this.marks.connected(probe, markWorks);
-    this.#socketOptions.applyTo(connection);
-    enterLiveSession(this, connection.processId, connection.secretKey);
-    connection.attach(this);
+  #adopt(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
+    this.#link.adopt(probed, host, this);
+    this.marks.connected(probed.probe, markWorks);
+    probed.connection.attach(this);
   }
 
   /** R12: nothing that the lost host still says is believed. */
   cut(): void {
-    const connection = this.#connection;
+    const { connection } = this;
     if (connection === null || this.#state.kind === 'closed') return;
     connection.destroy();
     this.lost({ fatal: null, fatalMessage: null, socketError: null });
@@ -282,20 +269,14 @@ export class LogicalSession
   lost(loss: ConnectionLoss): void {
     const state = this.#state;
     if (state.kind === 'closed' || state.kind === 'connecting') return;
-    this.#forgetConnection();
-    this.#holds = 0;
+    this.#link.forget();
+    this.#traffic.dropHolds();
     this.conversation.interrupted();
     if (state.kind === 'online') {
       this.#assessment.lost(this.marks.transaction);
       this.#recovery.lost(loss);
     }
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.makePlan() });
-  }
-
-  #forgetConnection(): void {
-    const connection = this.#connection;
-    if (connection !== null) leaveLiveSession(connection.processId, connection.secretKey);
-    this.#connection = null;
   }
 
   makePlan(): LossPlan {
@@ -309,67 +290,27 @@ export class LogicalSession
   // ---- from the application ----------------------------------------------------------------------------------
 
   accept(chunk: Uint8Array): void {
-    this.#assembler.accept(chunk);
+    this.#traffic.accept(chunk);
   }
 
-  /** False: the application should wait for 'drain', which will come. */
   get isWritable(): boolean {
-    const connection = this.#connection;
-    const last = this.conversation.pending.at(-1);
-    const waiting = last === undefined ? 0 : last.end - last.writtenTo;
-    if (waiting < HIGH_WATER_BYTES && connection?.needsDrain !== true) return true;
-    this.#needsDrain = true;
-    return false;
+    return this.#traffic.isWritable;
   }
 
-  beforeAppend(bytes: number): number {
-    return this.#journalMemory.beforeAppend(bytes);
-  }
-
-  unitOpened(unit: PgUnit): void {
-    this.conversation.add(unit);
+  wake(): void {
     this.#recovery.wake();
   }
 
-  unitClosed(unit: PgUnit): void {
-    this.#settleLater(unit);
-  }
-
-  flushAsked(unit: PgUnit): void {
-    this.#settleLater(unit);
-  }
-
-  /** Sends what may be sent: in one write what belongs together. */
   flush(): void {
-    const connection = this.#connection;
-    if (this.#state.kind !== 'online' || connection === null) return;
-    if (this.#state.doom !== null) {
-      this.#refuseAll();
-      return;
-    }
-    if (this.#holds > 0) return;
-    this.#sender.send(connection);
-    // The kernel has taken all: the socket itself will not say so.
-    if (this.#needsDrain && !connection.needsDrain)
-      process.nextTick(() => {
-        this.drained();
-      });
-  }
-
-  /** Behind the delivery of what has just been answered: units may have waited for it. */
-  #flushSoon(): void {
-    process.nextTick(() => {
-      if (this.#state.kind === 'online' && this.#state.doom === null) this.flush();
-    });
+    this.#traffic.flush();
   }
 
   hold(): void {
-    this.#holds++;
+    this.#traffic.hold();
   }
 
   letGo(): void {
-    if (this.#holds > 0) this.#holds--;
-    if (this.#holds === 0) this.flush();
+    this.#traffic.letGo();
   }
 
   /** R15: the application has given up on what is pending. */
@@ -384,12 +325,7 @@ export class LogicalSession
   // ---- from the server ---------------------------------------------------------------------------------------
 
   deliver(bytes: Buffer): boolean {
-    this.#delivering++;
-    try {
-      return this.#socket.deliver(bytes);
-    } finally {
-      this.#delivering--;
-    }
+    return this.#traffic.deliver(bytes);
   }
 
   asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean {
@@ -397,33 +333,32 @@ export class LogicalSession
     if (this.#state.kind !== 'online') return false;
     if (type === BackendType.ParameterStatus) {
       const { name, value } = readParameter(bytes, start + 5, end);
-      this.#parameters.told(name, value);
+      this.#link.parameters.told(name, value);
+      this.#link.reported(name, value);
       this.memory.parameter(name, value);
-      // The standby under this session was promoted: from now on it can write.
-      if (name === 'in_hot_standby' && value === 'off') this.#followsPrimary = true;
     }
     return true;
   }
 
   unitCompleted({ unit, status, wasOpen, ended }: UnitCompleted): Buffer | null {
     if (unit.touchesSession) this.memory.ran(unit.texts);
-    this.#assembler.detach(unit);
+    this.#traffic.detach(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
     const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayRollBack));
     if (isAnother) this.marks.anotherTransaction(unit);
     else if (status === IDLE) this.marks.transactionEnded();
     if (ended || status === IDLE) {
-      this.#assembler.forgetPortals();
+      this.#traffic.forgetPortals();
       if (wasOpen) this.memory.transactionEnded();
     }
     if (status !== IDLE && (!wasOpen || ended)) this.memory.transactionBegan();
     const { pending, journal } = this.conversation;
     if (journal.awaitsChainedBegin) this.#chained.begin(journal);
     if (pending.length > 0) {
-      this.#flushSoon();
+      this.#traffic.flushSoon();
       return this.#responder.isNeeded ? this.#responder.settle() : null;
     }
-    const connection = this.#connection;
+    const { connection } = this;
     if (status === IDLE) {
       this.memory.idle();
       this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
@@ -438,7 +373,7 @@ export class LogicalSession
   unitDiverged(unit: PgUnit, status: number): Buffer {
     const state = this.#state;
     if (state.kind !== 'online') throw new InternalError(`an answer came while ${state.kind}`);
-    this.#assembler.detach(unit);
+    this.#traffic.detach(unit);
     const reason = 'a statement that was in flight gave other results when it ran again';
     const doom: Doom = { kind: 'diverged', reason };
     const { coordinator } = this.context;
@@ -465,7 +400,7 @@ export class LogicalSession
       this.#responder.doomed(true);
       this.#responder.refuseAll();
     }
-    this.#flushSoon();
+    this.#traffic.flushSoon();
     const behind = this.#responder.settle();
     return behind === null ? answer : Buffer.concat([answer, behind]);
   }
@@ -484,9 +419,7 @@ export class LogicalSession
   }
 
   drained(): void {
-    if (!this.#needsDrain) return;
-    this.#needsDrain = false;
-    this.#socket.emit('drain');
+    this.#traffic.drained();
   }
 
   // ---- effects -----------------------------------------------------------------------------------------------
@@ -506,8 +439,7 @@ export class LogicalSession
         this.#rollBack();
         return;
       case 'discard-connection':
-        this.#connection?.destroy();
-        this.#forgetConnection();
+        this.#link.forget()?.destroy();
         return;
       case 'await-release':
         this.#recovery.awaitRelease();
@@ -526,7 +458,7 @@ export class LogicalSession
     this.conversation.journal.reset();
     this.marks.transactionEnded();
     this.memory.transactionEnded();
-    this.#connection?.run('ROLLBACK').catch(() => {
+    this.connection?.run('ROLLBACK').catch(() => {
       // Without its connection the transaction is gone as well.
     });
   }
@@ -550,8 +482,7 @@ export class LogicalSession
     });
     const [head] = conversation.pending;
     if (head !== undefined && doom === null && !this.#responder.owns(head)) conversation.resume();
-    const answers = this.#responder.settle();
-    if (answers !== null) this.deliver(answers);
+    this.#traffic.settle();
     const refusal = this.#recovery.resumed(plan);
     this.#assessment.recovered();
     if (this.#isOver()) return;
@@ -574,41 +505,22 @@ export class LogicalSession
 
   /** Cancel must reach the right backend, and what the client knows of the server must be true (T10). */
   #announceServer(): void {
-    const connection = this.#connection;
+    const { connection } = this;
     if (connection === null) return;
     // By pg's own event: as bytes it would stand in the middle of an answer, where pg-copy-streams reads for itself.
     this.#socket.emit('backendKeyData', { processID: connection.processId, secretKey: connection.secretKey });
     for (const [name, value] of connection.parameters) {
       this.memory.parameter(name, value);
-      if (name === 'in_hot_standby') this.#followsPrimary = value === 'off';
+      this.#link.reported(name, value);
     }
-    const news = this.#parameters.news(connection.parameters);
+    const news = this.#link.parameters.news(connection.parameters);
     if (news !== null) this.deliver(news);
   }
 
   // ---- answers of the driver's own ---------------------------------------------------------------------------
 
-  #refuseAll(): void {
-    this.#responder.refuseAll();
-    this.#settleSoon();
-  }
-
-  #settleLater(unit: PgUnit): void {
-    if (!this.#responder.isNeeded) return;
-    if (this.conversation.pending[0] === unit && this.#responder.owns(unit)) this.#settleSoon();
-  }
-
-  /** Not from inside the application's own write. */
-  #settleSoon(): void {
-    process.nextTick(() => {
-      const answers = this.#responder.settle();
-      if (answers !== null) this.deliver(answers);
-      this.#flushSoon();
-    });
-  }
-
   unitAnswered(unit: PgUnit): void {
-    this.#assembler.detach(unit);
+    this.#traffic.detach(unit);
     if (!this.isBusy) this.#journalMemory.idle(true);
   }
 
@@ -622,26 +534,11 @@ export class LogicalSession
   closeWith(error: Error): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
-    const [head] = this.conversation.pending;
-    if (head !== undefined && !head.answeredLocally && 'plan' in state) {
-      // Of the first one more can be said than that the connection is gone: what became of it.
-      const fate = state.plan.resolve === null ? state.plan.fates[0] : 'unknown';
-      if (fate === 'unknown' || fate === 'lost') {
-        this.deliver(errorAnswer(this.passage.send(fateError(fate, error)), null));
-      } else if (fate === 'finish') {
-        const answers = this.#settleFinished(head);
-        if (answers !== null) this.deliver(answers);
-      }
-    }
+    const words = 'plan' in state ? this.#responder.lastWords(state.plan, error) : null;
+    if (words !== null) this.deliver(words);
     if (this.#isOver()) return;
     this.dispatch({ kind: 'failed' });
     this.#socket.destroy(error);
-  }
-
-  /** Its outcome is known to be success: that word must not be lost with the session. */
-  #settleFinished(head: PgUnit): Buffer | null {
-    this.#responder.decide(head, 'finish');
-    return this.#responder.settle();
   }
 
   /** A kill aimed at this session (R14): the application gets the server's own words as stock pg gives them. */
@@ -661,9 +558,8 @@ export class LogicalSession
   }
 
   #close(): void {
-    const connection = this.#connection;
     const isBusy = this.isBusy;
-    this.#forgetConnection();
+    const connection = this.#link.forget();
     this.#recovery.closed();
     this.scouts.closeForGood();
     if (isBusy) connection?.destroy();
@@ -677,14 +573,14 @@ export class LogicalSession
   // ---- socket options ----------------------------------------------------------------------------------------
 
   resumeReading(): void {
-    this.#connection?.resume();
+    this.connection?.resume();
   }
 
   setKeepAlive(enable: boolean, initialDelayMillis: number): void {
-    this.#socketOptions.setKeepAlive(this.#connection, enable, initialDelayMillis);
+    this.#link.setKeepAlive(enable, initialDelayMillis);
   }
 
   setReferenced(isReferenced: boolean): void {
-    this.#socketOptions.setReferenced(this.#connection, isReferenced);
+    this.#link.setReferenced(isReferenced);
   }
 }

@@ -4,7 +4,7 @@ import type { LossPlan, MarkState, PendingUnit } from '../session/loss-situation
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
 import { judgeUnits, type UnitJudgement } from './judge-units.ts';
-import type { Judgement } from './judgement.ts';
+import type { RenewedJudgement } from './judgement.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { SessionContext } from './session-context.ts';
 import type { SessionMemory } from './session-memory.ts';
@@ -45,7 +45,7 @@ export class LossAssessment {
   #markState: MarkState = 'unknown';
   #wasUncovered = true;
   /** What the new server's catalogue said of the texts, asked after the loss: nothing older may decide. */
-  #judgedAnew: ReadonlyMap<StatementText, Judgement> = new Map();
+  #judgedAnew: ReadonlyMap<StatementText, RenewedJudgement> = new Map();
 
   constructor(session: AssessedSession) {
     this.#session = session;
@@ -63,7 +63,7 @@ export class LossAssessment {
     this.#wasUncovered = transaction.isUncovered;
   }
 
-  judgedAnew(judged: ReadonlyMap<StatementText, Judgement>): void {
+  judgedAnew(judged: ReadonlyMap<StatementText, RenewedJudgement>): void {
     this.#judgedAnew = judged;
   }
 
@@ -109,10 +109,12 @@ export class LossAssessment {
     const { context, memory } = this.#session;
     return judgeUnits(
       units,
-      (text, inDoubt) =>
-        inDoubt
-          ? context.database.known(text, memory.judgedInDoubt)
-          : (this.#judgedAnew.get(text) ?? context.database.known(text, memory.judged)),
+      (text, inDoubt) => {
+        const anew = this.#judgedAnew.get(text);
+        return inDoubt
+          ? (anew?.inDoubt ?? context.database.known(text, memory.judgedInDoubt))
+          : (anew?.byName ?? context.database.known(text, memory.judged));
+      },
       isInDoubt,
     );
   }

@@ -4,7 +4,7 @@ import type { LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import type { SessionEvent, SessionState } from '../session/state.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
-import type { Judgement } from './judgement.ts';
+import type { RenewedJudgement } from './judgement.ts';
 import type { MarkKeeper } from './mark-keeper.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
@@ -22,7 +22,7 @@ export interface Arrival {
   readonly host: ReachableHost;
   readonly markWorks: boolean;
   /** What the new server's catalogue says of the texts of the session's work, asked after the loss. */
-  readonly judged: ReadonlyMap<StatementText, Judgement>;
+  readonly judged: ReadonlyMap<StatementText, RenewedJudgement>;
 }
 
 /** A logical session as its recovery sees it. */

@@ -2,12 +2,15 @@ import type { Ticket } from '../cluster/failover.ts';
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
 import { fenceBackend } from './fence.ts';
+import type { RenewedJudgement } from './judgement.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
 import type { Arrival, RecoveringSession } from './recovering-session.ts';
 import { incarnationOf, type ProbedConnection } from './scouts.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { takeBaseline } from './session-check.ts';
 import { restoreSession } from './session-restore.ts';
+import type { Renewal } from './statement-judge.ts';
+import type { StatementText } from './statement-text.ts';
 import { endingOf } from './unit-facts.ts';
 
 /** A server that was lost, and our backend there. */
@@ -74,7 +77,7 @@ export class SessionArrival {
   /** One attempt. Rejects if the host does not take the session; the search then looks again. */
   async attempt(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
     const session = this.#session;
-    const { memory, database } = session.context;
+    const { memory } = session.context;
     const host = await ticket.primary(signal);
     let probed: ProbedConnection | null = null;
     const onAbort = (): void => {
@@ -99,9 +102,7 @@ export class SessionArrival {
         notBeforeMillis: this.#startedAt,
         proofs: this.#dependsOnProofs,
       };
-      const judgements =
-        texts.length === 0 ? [] : await database.learn(texts, connection, session.memory.judged, renewal);
-      const judged = new Map(texts.map((text, index) => [text, judgements[index]!]));
+      const judged = await this.#judge(texts, connection, renewal);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks, judged };
     } catch (error) {
@@ -112,6 +113,19 @@ export class SessionArrival {
     } finally {
       signal.removeEventListener('abort', onAbort);
     }
+  }
+
+  /** Both of each text, so that nothing that others know or forget meanwhile has a word in the plan. */
+  async #judge(
+    texts: readonly StatementText[],
+    connection: ServerConnection,
+    renewal: Renewal,
+  ): Promise<ReadonlyMap<StatementText, RenewedJudgement>> {
+    const { context, memory } = this.#session;
+    if (texts.length === 0) return new Map();
+    const byName = await context.database.learn(texts, connection, memory.judged, renewal);
+    const inDoubt = await context.database.learn(texts, connection, memory.judgedInDoubt, renewal);
+    return new Map(texts.map((text, index) => [text, { byName: byName[index]!, inDoubt: inDoubt[index]! }]));
   }
 
   /**

@@ -2,35 +2,15 @@ import pRetry from 'p-retry';
 import { abortable } from '../cluster/abortable.ts';
 import type { Ticket } from '../cluster/failover.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
-import { resolveCommit } from './commit-resolver.ts';
+import { isAimed, mayBeAimed, serverGoesOn } from './aimed-kill.ts';
+import { HostReport } from './host-report.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import { loneTicket } from './lone-ticket.ts';
 import { replayJournal } from './replay.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
+import { leavesConnectionBusy, resolveInDoubt, tellResolution } from './resolve-in-doubt.ts';
 import { SessionArrival, type LostServer } from './session-arrival.ts';
-import { endingOf } from './unit-facts.ts';
-
-/** Kills that are aimed at one session whatever the server does afterwards (R14). */
-const ALWAYS_AIMED: ReadonlySet<string> = new Set([
-  '25P03', // idle_in_transaction_session_timeout
-  '25P04', // transaction_timeout
-  '57P04', // its database was dropped
-]);
-
-/** Aimed at one session only if its server goes on as it was (R14). */
-const AIMED_IF_SERVER_LIVES: ReadonlySet<string> = new Set([
-  '57P01', // pg_terminate_backend; also any shutdown
-  '40001', // FATAL: conflict with recovery
-]);
-
-/** The resolver gave up while the server still owed it an answer. */
-const LEAVES_CONNECTION_BUSY: ReadonlySet<string> = new Set([
-  'no-answer',
-  'not-replicated',
-  'still-in-progress',
-  'waiting-for-sync',
-]);
 
 /**
  * Brings one session from a lost server to a new one: the I/O of the phases of design.md section 1. What is to be done
@@ -39,6 +19,7 @@ const LEAVES_CONNECTION_BUSY: ReadonlySet<string> = new Set([
 export class SessionRecovery {
   readonly #session: RecoveringSession;
   readonly #arrival: SessionArrival;
+  readonly #report: HostReport;
   #loss: ConnectionLoss | null = null;
   /** The server lost last. */
   #lost: LostServer | null = null;
@@ -48,8 +29,6 @@ export class SessionRecovery {
   #startedAt = 0;
   #attempts = 0;
   #dormant = false;
-  /** Ends the look at the hosts that an idle session takes part in. */
-  #endReport: (() => void) | null = null;
   /** A statement was in flight or a transaction open when the connection was lost. */
   #wasBusy = false;
   /** The plan holds a verdict or a doom: it must not be made anew. */
@@ -62,6 +41,7 @@ export class SessionRecovery {
   constructor(session: RecoveringSession) {
     this.#session = session;
     this.#arrival = new SessionArrival(session);
+    this.#report = new HostReport(session);
   }
 
   get replayRound(): number {
@@ -102,19 +82,11 @@ export class SessionRecovery {
       this.#arrival.left(this.#lost);
     }
     this.#passedFirstBarrier = false;
-    const code = this.#loss?.fatal?.get('C') ?? null;
     const state = session.state;
     if (this.#abort === null && state.kind === 'reconnecting') {
       const inDoubt = state.plan.resolve !== null;
       const busy = this.#wasBusy;
-      if (
-        busy &&
-        !inDoubt &&
-        code !== null &&
-        ALWAYS_AIMED.has(code) &&
-        this.#respectsKills &&
-        this.#loss !== null
-      ) {
+      if (busy && !inDoubt && isAimed(this.#fatalCode) && this.#respectsKills && this.#loss !== null) {
         session.closeAsTerminated(this.#loss);
         return;
       }
@@ -126,39 +98,16 @@ export class SessionRecovery {
         }
         if (session.memory.channels.length === 0) {
           this.#dormant = true;
-          this.#report();
+          if (this.#lost !== null) {
+            this.#report.begin(this.#lost.identity, this.#causeCode, () => {
+              if (this.#dormant) session.scouts.close();
+            });
+          }
           return;
         }
       }
     }
     this.#begin();
-  }
-
-  /**
-   * An idle session needs no server, but what it lost may be a host: the others on it must know (R12). One look at the
-   * hosts, shared by all who ask at the same time.
-   */
-  #report(): void {
-    const session = this.#session;
-    const { coordinator, options } = session.context;
-    const lost = this.#lost;
-    if (lost === null || !session.followsPrimary || !coordinator.hasOthersOn(session, lost.identity)) return;
-    const abort = new AbortController();
-    let ticket: Ticket;
-    try {
-      ticket = coordinator.join(session, lost.identity, this.#loss?.fatal?.get('C') ?? causeCode(this.#loss));
-    } catch {
-      return; // The waiting room is full: there are others enough who look.
-    }
-    const end = (): void => {
-      abort.abort(new Error('nobody needs to know any more'));
-      ticket.leave('ready');
-      if (this.#endReport === end) this.#endReport = null;
-      if (this.#dormant) session.scouts.close();
-    };
-    this.#endReport = end;
-    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(options.dialTimeoutMillis)]);
-    ticket.primary(signal).then(end, end);
   }
 
   /** The application has something to send: a session that was not needed is needed now. */
@@ -167,6 +116,16 @@ export class SessionRecovery {
     this.#dormant = false;
     this.#startedAt = performance.now();
     this.#begin();
+  }
+
+  /** SQLSTATE of the server's last words. */
+  get #fatalCode(): string | null {
+    return this.#loss?.fatal?.get('C') ?? null;
+  }
+
+  /** That, or the system's own code. */
+  get #causeCode(): string | null {
+    return this.#fatalCode ?? systemCode(this.#loss);
   }
 
   get #respectsKills(): boolean {
@@ -240,9 +199,8 @@ export class SessionRecovery {
     if (this.#attempts > 1)
       await pause(options.retryMinMillis, options.retryMaxMillis, this.#attempts, signal);
     const before = this.#ticket;
-    const cause = this.#loss?.fatal?.get('C') ?? causeCode(this.#loss);
     const ticket = session.followsPrimary
-      ? coordinator.join(session, lost.identity, cause)
+      ? coordinator.join(session, lost.identity, this.#causeCode)
       : loneTicket(session);
     this.#ticket = ticket;
     before?.leave('ready');
@@ -279,21 +237,12 @@ export class SessionRecovery {
     session.dispatch({ kind: 'reconnected', epoch, plan });
   }
 
-  /** R14: a session that was killed on a server which goes on as before was meant to be killed. */
   async #isAimed(ticket: Ticket, lost: LostServer, signal: AbortSignal): Promise<boolean> {
-    const code = this.#loss?.fatal?.get('C');
-    if (code === undefined || !AIMED_IF_SERVER_LIVES.has(code) || !this.#respectsKills) return false;
+    if (!mayBeAimed(this.#fatalCode) || !this.#respectsKills) return false;
     if (!this.#wasBusy || this.#attempts > 1) return false;
-    const window = AbortSignal.any([
-      signal,
-      AbortSignal.timeout(this.#session.context.options.terminationProbeMillis),
-    ]);
-    try {
-      const host = await ticket.primary(window);
-      return host.incarnation === lost.identity.incarnation;
-    } catch {
-      return false;
-    }
+    const { terminationProbeMillis } = this.#session.context.options;
+    const window = AbortSignal.any([signal, AbortSignal.timeout(terminationProbeMillis)]);
+    return await serverGoesOn(ticket, lost.identity, window);
   }
 
   // ---- phase 1 -----------------------------------------------------------------------------------------------
@@ -308,31 +257,13 @@ export class SessionRecovery {
 
   async #resolve(epoch: number): Promise<void> {
     const session = this.#session;
-    const { connection, probe } = session;
-    const { origin } = this.#arrival;
     const signal = this.#abort?.signal;
-    if (connection === null || probe === null || origin === null || signal === undefined) return;
+    if (signal === undefined) return;
     const startedAt = performance.now();
-    const { outcome, reason } = await resolveCommit({
-      mark: session.markInDoubt,
-      backend: origin.backend,
-      captured: origin.probe,
-      runner: connection,
-      server: probe,
-      lineage: session.context.memory.lineage,
-      preparedAs: this.#preparedAs(),
-      signal: this.#resolveSignal(signal),
-    });
-    if (!this.#isCurrent(epoch)) return;
-    const { coordinator } = session.context;
-    if (outcome === 'unknown') coordinator.counters.commitsUnknown++;
-    else coordinator.counters.commitsResolved++;
-    coordinator.publish('commitResolved', {
-      session: session.id,
-      outcome,
-      reason,
-      durationMillis: performance.now() - startedAt,
-    });
+    const resolution = await resolveInDoubt(session, this.#arrival.origin, this.#resolveSignal(signal));
+    if (resolution === null || !this.#isCurrent(epoch)) return;
+    const { outcome } = resolution;
+    tellResolution(session, resolution, performance.now() - startedAt);
     this.#planIsFinal = true;
     if (outcome === 'not-committed' && this.#aimed && this.#loss !== null) {
       session.closeAsTerminated(this.#loss); // R14: not to be replayed.
@@ -340,18 +271,7 @@ export class SessionRecovery {
     }
     if (outcome !== 'not-committed') this.#arrival.mayBeCommitted();
     session.dispatch({ kind: 'resolved', epoch, outcome });
-    // It still waits for the answer to a question: the session goes on over another connection.
-    if (LEAVES_CONNECTION_BUSY.has(reason)) session.cut();
-  }
-
-  /** The identifier, if a PREPARE TRANSACTION is in doubt. */
-  #preparedAs(): string | null {
-    const { state, conversation } = this.#session;
-    if (state.kind !== 'resolving') return null;
-    const unit = conversation.pending[state.unit];
-    if (unit === undefined || endingOf(unit) !== 'prepare') return null;
-    const literal = /'((?:[^']|'')*)'/.exec(unit.texts[0]?.text ?? '')?.[1];
-    return literal?.replaceAll("''", "'") ?? null;
+    if (leavesConnectionBusy(resolution)) session.cut();
   }
 
   /** The resolver answers 'unknown' a little before the session's own deadline, so that its word is heard. */
@@ -457,7 +377,7 @@ export class SessionRecovery {
   /** The session is closed. */
   closed(): void {
     this.#abort?.abort(new SessionClosedError('the session was closed'));
-    this.#endReport?.();
+    this.#report.stop();
     this.#end('failed');
     this.#dormant = false;
   }
@@ -472,7 +392,7 @@ export class SessionRecovery {
   }
 }
 
-function causeCode(loss: ConnectionLoss | null): string | null {
+function systemCode(loss: ConnectionLoss | null): string | null {
   const code = (loss?.socketError as { code?: unknown } | null | undefined)?.code;
   return typeof code === 'string' ? code : null;
 }

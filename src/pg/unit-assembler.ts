@@ -30,7 +30,7 @@ export interface UnitListener {
 export class UnitAssembler {
   readonly #arena: Arena;
   readonly #listener: UnitListener;
-  readonly statements = new Map<string, NamedStatement>();
+  readonly #statements: Map<string, NamedStatement>;
   readonly #portals = new Map<string, StatementText>();
   #open: PgUnit | null = null;
   #last: PgUnit | null = null;
@@ -41,8 +41,10 @@ export class UnitAssembler {
   /** Bytes of a CopyData message that are still to come. */
   #copyBytesLeft = 0;
 
-  constructor(arena: Arena, listener: UnitListener) {
+  /** `statements` is filled with what the application prepares. */
+  constructor(arena: Arena, statements: Map<string, NamedStatement>, listener: UnitListener) {
     this.#arena = arena;
+    this.#statements = statements;
     this.#listener = listener;
   }
 
@@ -139,7 +141,7 @@ export class UnitAssembler {
         unit.texts.push(parsed);
         if (name !== '') {
           const statement = { parseMessage: Buffer.from(bytes.subarray(start, end)), text: parsed };
-          this.statements.set(name, statement);
+          this.#statements.set(name, statement);
           (unit.nameUses ??= []).push({ kind: 'parse', name, statement });
         }
         return;
@@ -168,7 +170,7 @@ export class UnitAssembler {
       }
       case FrontendType.Close: {
         const target = readTarget(bytes, body);
-        if (target.kind === 'S') this.statements.delete(target.name);
+        if (target.kind === 'S') this.#statements.delete(target.name);
         else this.#portals.delete(target.name);
         return;
       }
@@ -193,7 +195,7 @@ export class UnitAssembler {
   }
 
   #useStatement(unit: PgUnit, name: string): StatementText | undefined {
-    const statement = this.statements.get(name);
+    const statement = this.#statements.get(name);
     const text = statement?.text;
     if (unit.nameUses?.some((use) => use.name === name) !== true) {
       (unit.nameUses ??= []).push({ kind: 'use', name, statement });

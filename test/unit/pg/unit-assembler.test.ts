@@ -10,7 +10,7 @@ class Recorder implements UnitListener {
   readonly units: PgUnit[] = [];
   readonly told: string[] = [];
   readonly arena = new Arena(64);
-  readonly assembler = new UnitAssembler(this.arena, this);
+  readonly assembler = new UnitAssembler(this.arena, new Map(), this);
 
   unitOpened(unit: PgUnit): void {
     this.units.push(unit);
