@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { afterAll, beforeAll, beforeEach } from 'vitest';
 import type { ClientConfig, PoolConfig } from '../../src/pg.ts';
 import { Client, Pool } from '../../src/pg.ts';
 import type { PostgresClusterOptions } from './postgres-cluster.ts';
@@ -24,23 +25,47 @@ export interface FailoverLabOptions extends PostgresClusterOptions {
  * The table `note (text text)` has no key: what was written twice is there twice.
  */
 export class FailoverLab {
-  readonly cluster: PostgresCluster;
-  readonly #proxies: ReadonlyMap<PostgresNode, TcpProxy>;
+  readonly #options: FailoverLabOptions;
+  readonly #proxies = new Map<PostgresNode, TcpProxy>();
+  #cluster: PostgresCluster | null = null;
   #closers: (() => Promise<void>)[] = [];
 
-  private constructor(cluster: PostgresCluster, proxies: ReadonlyMap<PostgresNode, TcpProxy>) {
-    this.cluster = cluster;
-    this.#proxies = proxies;
+  private constructor(options: FailoverLabOptions) {
+    this.#options = options;
   }
 
-  static async start({ setUp = '', ...options }: FailoverLabOptions = {}): Promise<FailoverLab> {
-    const cluster = await PostgresCluster.start(options);
-    const proxies = new Map<PostgresNode, TcpProxy>();
-    for (const node of cluster.nodes) proxies.set(node, await TcpProxy.start(node));
-    const lab = new FailoverLab(cluster, proxies);
-    const client = await lab.stock();
-    await client.query(`CREATE TABLE note (text text); ${setUp}`);
+  static async start(options: FailoverLabOptions = {}): Promise<FailoverLab> {
+    const lab = new FailoverLab(options);
+    await lab.#start();
     return lab;
+  }
+
+  /** One for the tests of the suite that is being described: started before them, ready before each, stopped behind them. */
+  static forThisSuite(options: FailoverLabOptions = {}): FailoverLab {
+    const lab = new FailoverLab(options);
+    beforeAll(async () => {
+      await lab.#start();
+    });
+    beforeEach(async () => {
+      await lab.ready();
+    });
+    afterAll(async () => {
+      await lab.stop();
+    });
+    return lab;
+  }
+
+  async #start(): Promise<void> {
+    const { setUp = '', ...options } = this.#options;
+    this.#cluster = await PostgresCluster.start(options);
+    for (const node of this.#cluster.nodes) this.#proxies.set(node, await TcpProxy.start(node));
+    const client = await this.stock();
+    await client.query(`CREATE TABLE note (text text); ${setUp}`);
+  }
+
+  get cluster(): PostgresCluster {
+    if (this.#cluster === null) throw new Error('the lab is not started');
+    return this.#cluster;
   }
 
   get primary(): PostgresNode {
@@ -156,6 +181,6 @@ export class FailoverLab {
   async stop(): Promise<void> {
     await this.hangUp();
     for (const proxy of this.proxies) await proxy.stop();
-    await this.cluster.stop();
+    await this.#cluster?.stop();
   }
 }

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
@@ -13,18 +13,11 @@ function impatient(text: string, values: readonly unknown[] = []): pg.QueryConfi
 
 /** Review A14, rule R15: the application has told its user "failed" and may have done it elsewhere by now. */
 describe('the application gives up on a statement during a failover', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite();
   /** Texts that reached the new primary. */
   let sent: string[];
-  beforeAll(async () => {
-    lab = await FailoverLab.start();
-  });
-  beforeEach(async () => {
-    await lab.ready();
+  beforeEach(() => {
     sent = [];
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function killPrimary(): Promise<void> {

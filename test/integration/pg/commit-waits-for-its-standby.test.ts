@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('the primary is lost while COMMIT waits for its synchronous standby', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ synchronous: true });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ synchronous: true });
 
   async function waitForSyncRep(): Promise<void> {
     await waitFor(async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { TopologyProvider, TopologyView } from '../../../src/index.ts';
 import type { ClientConfig } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -6,16 +6,7 @@ import { APPLICATION } from '../../support/postgres-template.ts';
 
 /** The interface is public: any object that says where the servers are. */
 describe("the application's own topology provider", () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 1 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 1 });
 
   /** Who connects, and nothing about where. */
   function withProvider(discover: () => TopologyView): ClientConfig {

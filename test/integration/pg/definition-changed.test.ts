@@ -1,20 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('a function that only read has come to write, and nobody has told the driver (R2, R6)', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   it('answers its COMMIT as unknown, and runs nothing twice', async () => {
     const other = await lab.stock();
@@ -97,16 +88,7 @@ describe('a function that only read has come to write, and nobody has told the d
 });
 
 describe('a standby that is behind still shows the old definition', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 1 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 1 });
 
   it('which decides nothing about what ran on the primary', async () => {
     const [standby] = lab.cluster.standbys;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { FailoverOptions } from '../../../src/options.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -9,16 +9,7 @@ import { waitFor } from '../../support/wait-for.ts';
 const NOT_REPLAYABLE: FailoverOptions = { maxJournalStatements: 1 };
 
 describe('the transaction could not be brought to a new connection', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   /** Until the driver has noticed: a statement that was sent before would be in doubt. */
   async function cutAndWait(): Promise<void> {

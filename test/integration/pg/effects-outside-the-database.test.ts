@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { FailoverOptions } from '../../../src/options.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
@@ -10,19 +10,14 @@ const ACT = `COPY (SELECT 'done') TO PROGRAM 'cat >> acted-outside'`;
 const LOCAL = `INSERT INTO note VALUES ('local')`;
 
 describe('a transaction that has acted outside of its database is lost (A7)', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
   beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
     await lab.primary.query(`DO $$ BEGIN
       EXECUTE format('GRANT pg_execute_server_program TO %I', (SELECT tableowner FROM pg_tables WHERE tablename = 'note'));
     END $$`);
   });
   beforeEach(async () => {
-    await lab.ready();
     await lab.primary.query(`COPY (SELECT) TO PROGRAM 'rm -f acted-outside; cat > /dev/null'`);
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function timesActed(): Promise<number> {

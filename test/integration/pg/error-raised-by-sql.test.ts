@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { rejectionOf } from '../../support/settle.ts';
 
@@ -15,16 +15,7 @@ const ERRORS: readonly (readonly [code: string, before: string, statement: strin
 ];
 
 describe('a statement fails with a code that dying servers use', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   it.each(ERRORS)('%s is that statement’s error and disturbs nobody', async (code, before, statement) => {
     const [one, other] = [await lab.connect(), await lab.connect()];

@@ -1,6 +1,6 @@
 import Cursor from 'pg-cursor';
 import QueryStream from 'pg-query-stream';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
@@ -20,17 +20,8 @@ function firstWrong(rows: readonly Row[], count = ROWS): unknown {
 }
 
 describe('the primary is lost when half the rows of a result were delivered', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      setUp: `CREATE TABLE big AS SELECT id, 'row ' || id AS text FROM generate_series(1, ${ROWS}) AS id`,
-    });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
+  const lab = FailoverLab.forThisSuite({
+    setUp: `CREATE TABLE big AS SELECT id, 'row ' || id AS text FROM generate_series(1, ${ROWS}) AS id`,
   });
 
   /** Holds the result in the middle; what was sent before has reached the client when the primary is gone. */

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { LimitReached } from '../../../src/events.ts';
 import type { FailoverOptions } from '../../../src/options.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
@@ -6,16 +6,7 @@ import { FailoverLab } from '../../support/failover-lab.ts';
 import { rejectionOf } from '../../support/settle.ts';
 
 describe('a transaction passes a limit of the journal', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   async function begin(failover: FailoverOptions): Promise<WatchedClient & { readonly limits: string[] }> {
     const client = await lab.connect({ failover });

@@ -1,5 +1,5 @@
 import type { Connection, Submittable } from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 
@@ -48,16 +48,7 @@ class OwnMessages {
 }
 
 describe('the application writes messages of its own', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start();
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite();
 
   async function run(
     client: WatchedClient,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
@@ -12,9 +12,8 @@ const WAYS = [
 ];
 
 describe('a transaction changes what its names mean: touch() reads in one schema and writes in the other', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
   beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
     await lab.primary.query(`
       CREATE ROLE tenant; CREATE SCHEMA tenant;
       GRANT ALL ON SCHEMA tenant TO PUBLIC; GRANT ALL ON note TO tenant;
@@ -28,12 +27,6 @@ describe('a transaction changes what its names mean: touch() reads in one schema
       CREATE FUNCTION public.login() RETURNS void LANGUAGE sql AS 'SELECT count(*) FROM public.note';
       CREATE FUNCTION tenant.login() RETURNS text LANGUAGE sql AS
         $$SELECT set_config('work_mem', '7777kB', false)$$`);
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   /** In the end the driver has judged everything that runs, each in a transaction of its own. */

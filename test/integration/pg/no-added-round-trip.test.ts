@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { Client } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { APPLICATION } from '../../support/postgres-template.ts';
@@ -9,13 +9,7 @@ const WITH_PARAMETERS = ['BEGIN', { text: 'INSERT INTO note VALUES ($1)', values
 const READING = ['BEGIN', { text: 'SELECT text FROM note WHERE text = $1', values: ['b'] }, 'COMMIT'];
 
 describe('a transaction takes as many flights over the network as with stock pg (R6)', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   /** How often the direction on the wire turns from the server's to the client's. */
   async function flightsOf(

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { FailoverFailed } from '../../../src/events.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -9,16 +9,7 @@ import { waitFor } from '../../support/wait-for.ts';
 const TIMEOUT_MILLIS = 800;
 
 describe('all hosts are dead and the deadline passes', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   async function connect(): Promise<WatchedClient> {
     return await lab.connect({ failover: { timeoutMillis: TIMEOUT_MILLIS } });

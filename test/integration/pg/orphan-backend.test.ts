@@ -1,14 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 /** R12: a backend that computes does not notice that its postmaster is dead; it goes on, commits, and answers. */
 describe('the postmaster is killed while a backend computes', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      setUp: `
+  const lab = FailoverLab.forThisSuite({
+    setUp: `
         CREATE FUNCTION compute(seconds float) RETURNS int LANGUAGE plpgsql AS $$
         DECLARE until timestamptz := clock_timestamp() + make_interval(secs => seconds);
         BEGIN WHILE clock_timestamp() < until LOOP END LOOP; RETURN 1; END $$;
@@ -17,14 +15,9 @@ describe('the postmaster is killed while a backend computes', () => {
         CREATE TABLE slow (text text);
         CREATE CONSTRAINT TRIGGER late AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED
           FOR EACH ROW EXECUTE FUNCTION compute_late()`,
-    });
   });
   beforeEach(async () => {
-    await lab.ready();
     await lab.primary.query('TRUNCATE slow');
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function waitForQuery(query: string): Promise<void> {

@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 
 describe('a pipeline whose recovery is given up', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   it('says of each statement what is known of it', async () => {
     const client = await lab.connect({ pipeline: true, failover: { timeoutMillis: 1_000 } });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { WatchedPool } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
@@ -6,20 +6,13 @@ import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('a pool is in use when the primary is lost', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      setUp: 'CREATE TABLE account (id int PRIMARY KEY, amount int NOT NULL)',
-    });
+  const lab = FailoverLab.forThisSuite({
+    setUp: 'CREATE TABLE account (id int PRIMARY KEY, amount int NOT NULL)',
   });
   beforeEach(async () => {
-    await lab.ready();
     await lab.primary.query(
       'TRUNCATE account; INSERT INTO account SELECT n, 100 FROM generate_series(1, 50) AS n',
     );
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function transfer(

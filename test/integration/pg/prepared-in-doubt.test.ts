@@ -1,20 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('a PREPARE TRANSACTION is in flight when the connection is lost', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0, settings: { max_prepared_transactions: 5 } });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0, settings: { max_prepared_transactions: 5 } });
 
   async function begin(): Promise<WatchedClient> {
     const client = await lab.connect();
@@ -58,13 +49,7 @@ describe('a PREPARE TRANSACTION is in flight when the connection is lost', () =>
 });
 
 describe('the replay itself is disturbed, on a real server', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   it('begins again when one of its statements is cancelled, and takes effect once (R10)', async () => {
     const client = await lab.connect();

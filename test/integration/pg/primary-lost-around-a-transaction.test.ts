@@ -1,20 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { rejectionOf } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('the primary is lost around a transaction', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ setUp: 'CREATE TABLE once (id int PRIMARY KEY)' });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ setUp: 'CREATE TABLE once (id int PRIMARY KEY)' });
 
   it('goes on when it is lost before BEGIN is sent', async () => {
     const client = await lab.connect();

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import type { ReplayFailed } from '../../../src/events.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -6,16 +6,9 @@ import { rejectionOf } from '../../support/settle.ts';
 
 /** R5: what the application was told is not true any more on the new server. */
 describe('another session has changed the rows before they are read again', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ setUp: 'CREATE TABLE stock (id int PRIMARY KEY, amount int)' });
-  });
+  const lab = FailoverLab.forThisSuite({ setUp: 'CREATE TABLE stock (id int PRIMARY KEY, amount int)' });
   beforeEach(async () => {
-    await lab.ready();
     await lab.primary.query('TRUNCATE stock; INSERT INTO stock VALUES (1, 10), (2, 20)');
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function begin(): Promise<WatchedClient & { readonly diverged: ReplayFailed[] }> {

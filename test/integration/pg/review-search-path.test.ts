@@ -1,23 +1,18 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('review: a session with a search_path of its own', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
   beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-    await lab.ready();
     await lab.primary.withClient(async (superuser) => {
       await superuser.query(`CREATE SCHEMA tenant; GRANT USAGE ON SCHEMA tenant TO app;
         CREATE FUNCTION public.f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1';
         CREATE FUNCTION tenant.f() RETURNS int LANGUAGE sql VOLATILE AS
           $$ INSERT INTO public.note VALUES ('f'); SELECT 1 $$`);
     });
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   it('F5: does not run a writing function again that it took for one of another schema', async () => {

@@ -1,17 +1,10 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 
 describe('review: a session that began on a standby', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 1 });
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 1 });
 
   it('F2: is not told COMMIT for what was never committed, once it is on the primary', async () => {
     const [standby] = lab.cluster.standbys;

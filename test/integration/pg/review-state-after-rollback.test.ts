@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
@@ -6,17 +6,8 @@ import { settle } from '../../support/settle.ts';
 const ROWS = 20_000;
 
 describe('review: a replayed transaction that is rolled back by the driver', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      setUp: `CREATE TABLE big AS SELECT id, 'row ' || id AS text FROM generate_series(1, ${ROWS}) AS id`,
-    });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
+  const lab = FailoverLab.forThisSuite({
+    setUp: `CREATE TABLE big AS SELECT id, 'row ' || id AS text FROM generate_series(1, ${ROWS}) AS id`,
   });
 
   async function diverge(sql: string) {

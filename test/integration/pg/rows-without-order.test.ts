@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
 
@@ -11,19 +11,14 @@ interface Item {
 
 /** Review C: on a promoted standby rows come in another order, as its free space is found in another one. */
 describe('rows without an order are read after own writes, and the primary is lost', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      setUp: `
+  const lab = FailoverLab.forThisSuite({
+    setUp: `
         CREATE TABLE item (id int, owner int, amount int);
         INSERT INTO item SELECT n, n % 100, 0 FROM generate_series(1, 20000) AS n;
         DELETE FROM item WHERE id % 3 = 0`,
-    });
-    await lab.primary.query('VACUUM item');
-    await lab.ready();
   });
-  afterAll(async () => {
-    await lab.stop();
+  beforeAll(async () => {
+    await lab.primary.query('VACUUM item');
   });
 
   it(`replays ${SESSIONS} such transactions without calling one of them different`, async () => {

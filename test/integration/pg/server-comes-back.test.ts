@@ -1,19 +1,10 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('the server comes back by itself', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
 
   const RESTARTS: readonly (readonly [name: string, restart: (lab: FailoverLab) => Promise<void>])[] = [
     [

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -12,20 +12,15 @@ const SET_UP = `
 
 /** R8: the state of a session, as the application sees it through a client whose server was replaced. */
 describe('the primary is lost under a session that has a state of its own', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite({ standbys: 1 });
   let client: WatchedClient;
   beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 1 });
     await lab.primary.withClient(async (superuser) => {
       await superuser.query(SET_UP);
     });
   });
   beforeEach(async () => {
-    await lab.ready();
     client = await lab.connect();
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   async function valueOf(sql: string): Promise<unknown> {

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import type { Settled } from '../../support/settle.ts';
@@ -11,18 +11,9 @@ type AnyClient = pg.Client & { readonly seen: WatchedEvents };
 
 /** Review A12, rule R14: somebody meant this one session; its work is not brought back behind his back. */
 describe('a session is ended on purpose and its server goes on', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start({
-      standbys: 0,
-      setUp: 'CREATE TABLE hot (id int); INSERT INTO hot VALUES (1)',
-    });
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
+  const lab = FailoverLab.forThisSuite({
+    standbys: 0,
+    setUp: 'CREATE TABLE hot (id int); INSERT INTO hot VALUES (1)',
   });
 
   async function terminate(client: AnyClient): Promise<void> {

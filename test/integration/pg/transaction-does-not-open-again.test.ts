@@ -1,24 +1,17 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage } from '../../support/on-message.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
 
 /** Review A2: if the unit that opens the transaction fails on the new server, the rest would run in autocommit. */
 describe('the transaction can not be opened on the new server', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start();
-  });
+  const lab = FailoverLab.forThisSuite();
   beforeEach(async () => {
-    await lab.ready();
     await lab.primary.query(`
       CREATE OR REPLACE FUNCTION only_on_the_old_server() RETURNS void LANGUAGE plpgsql AS $$
       BEGIN
         IF current_setting('port') <> '${lab.primary.port}' THEN RAISE 'this is another server'; END IF;
       END $$`);
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   it('writes nothing if the string that held BEGIN fails', async () => {

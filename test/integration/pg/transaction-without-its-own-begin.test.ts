@@ -1,20 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
 
 /** Review A1: what was committed must never be written again, whatever the status byte says. */
 describe('the primary is lost in a transaction that a COMMIT or ROLLBACK began', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start();
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite();
 
   it('goes on after COMMIT AND CHAIN', async () => {
     const client = await lab.connect();

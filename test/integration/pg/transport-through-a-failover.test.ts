@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { Client } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { APPLICATION, SUPERUSER } from '../../support/postgres-template.ts';
@@ -9,21 +9,14 @@ import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('what lies under the connection is there again on the next one', () => {
-  let lab: FailoverLab;
+  const lab = FailoverLab.forThisSuite({ standbys: 0 });
   const { key, cert } = selfSignedCertificate('localhost', '127.0.0.1');
   beforeAll(async () => {
-    lab = await FailoverLab.start({ standbys: 0 });
     await lab.primary.writeDataFile('server.key', key);
     await lab.primary.writeDataFile('server.crt', cert);
     await lab.primary.query('ALTER SYSTEM SET ssl = on');
     await lab.primary.query('SELECT pg_reload_conf()');
     await waitFor(async () => (await lab.primary.query('SHOW ssl')).rows[0].ssl === 'on');
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
   });
 
   it('TLS, channel binding and the password from a function', async () => {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
@@ -57,16 +57,7 @@ const ENDS: readonly (readonly [name: string, end: (lab: FailoverLab) => Promise
 ];
 
 describe('the primary is lost', () => {
-  let lab: FailoverLab;
-  beforeAll(async () => {
-    lab = await FailoverLab.start();
-  });
-  beforeEach(async () => {
-    await lab.ready();
-  });
-  afterAll(async () => {
-    await lab.stop();
-  });
+  const lab = FailoverLab.forThisSuite();
 
   it.each(ENDS)('keeps idle, open, working and committing sessions when %s', async (_name, end) => {
     const [idle, open, working, reading, failed] = (await Promise.all(
