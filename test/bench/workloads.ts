@@ -23,7 +23,10 @@ export async function createTables(node: PostgresNode): Promise<void> {
     INSERT INTO branches SELECT bid, 0, '' FROM generate_series(1, ${BRANCHES}) AS bid;
     INSERT INTO tellers SELECT tid, (tid - 1) / 10 + 1, 0, '' FROM generate_series(1, ${TELLERS}) AS tid;
     INSERT INTO accounts SELECT aid, (aid - 1) / 10000 + 1, 0, '' FROM generate_series(1, ${ACCOUNTS}) AS aid;
-    GRANT ALL ON branches, tellers, accounts, history TO app`);
+    CREATE TABLE audited (text text);
+    CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN EXECUTE 'SELECT 1'; RETURN NULL; END$$;
+    CREATE TRIGGER audit AFTER INSERT ON audited FOR EACH ROW EXECUTE FUNCTION audit();
+    GRANT ALL ON branches, tellers, accounts, history, audited TO app`);
   // Not in the string above: VACUUM runs in no transaction.
   await node.query('VACUUM ANALYZE');
 }
@@ -50,11 +53,19 @@ async function readBalance(client: ClientBase): Promise<void> {
   await client.query('SELECT abalance FROM accounts WHERE aid = $1', [upTo(ACCOUNTS)]);
 }
 
+/** Behind a trigger that nobody sees through the session's state is read back (decision 0005): one more round trip. */
+async function insertAudited(client: ClientBase): Promise<void> {
+  await client.query('BEGIN');
+  await client.query('INSERT INTO audited VALUES ($1)', ['text']);
+  await client.query('COMMIT');
+}
+
 export const WORKLOADS: readonly Workload[] = [
   { name: 'tpcb 1', clients: 1, run: transferMoney },
   { name: 'tpcb 8', clients: 8, run: transferMoney },
   { name: 'select 1', clients: 1, run: readBalance },
   { name: 'select 8', clients: 8, run: readBalance },
+  { name: 'trigger 1', clients: 1, run: insertAudited },
 ];
 
 function upTo(count: number): number {
