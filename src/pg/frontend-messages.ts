@@ -78,23 +78,29 @@ export function statementMessages(sql: string, parameters: readonly (string | nu
   ]);
 }
 
-/** Names of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
-const MARK_PORTAL = 'holdfast_mark';
+/** Name of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
+const MARK = 'holdfast_mark';
 
 /**
- * Runs a statement that was prepared as `statement`; with `text` it is prepared first. Without Sync.
+ * Runs the statement of the mark; with `text` it is prepared first, whether it is there already or not. Without Sync.
  *
  * @param isUnnamed on the unnamed portal, which must be free: binding it destroys a suspended one of the application's
  */
-export function preparedMessages(statement: string, text: string | null, isUnnamed: boolean): Buffer {
+export function markMessages(text: string | null, isUnnamed: boolean): Buffer {
   const run = isUnnamed
-    ? [serialize.bind({ statement }), serialize.execute({})]
+    ? [serialize.bind({ statement: MARK }), serialize.execute({})]
     : [
-        serialize.bind({ portal: MARK_PORTAL, statement }),
-        serialize.execute({ portal: MARK_PORTAL }),
-        serialize.close({ type: 'P', name: MARK_PORTAL }),
+        serialize.bind({ portal: MARK, statement: MARK }),
+        serialize.execute({ portal: MARK }),
+        serialize.close({ type: 'P', name: MARK }),
       ];
-  return Buffer.concat(text === null ? run : [serialize.parse({ name: statement, text }), ...run]);
+  if (text === null) return Buffer.concat(run);
+  // To close one that is not there is no error.
+  return Buffer.concat([
+    serialize.close({ type: 'S', name: MARK }),
+    serialize.parse({ name: MARK, text }),
+    ...run,
+  ]);
 }
 
 /** Prepares a statement again from the application's own Parse message. Closed by Sync. */

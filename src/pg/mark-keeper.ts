@@ -2,7 +2,7 @@ import { FAILED } from '../session/journal.ts';
 import { commitMark, MARK_SQL, parseMark, type CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
 import { BackendType, readRow } from './backend-messages.ts';
-import { preparedMessages, SYNC_MESSAGE } from './frontend-messages.ts';
+import { markMessages, SYNC_MESSAGE } from './frontend-messages.ts';
 import { HiddenAnswer } from './hidden-answer.ts';
 import type { UnitJudgement } from './judge-units.ts';
 import type { PgUnit } from './pg-unit.ts';
@@ -11,6 +11,9 @@ import type { ServerConnection } from './server-connection.ts';
 import type { SqlRow } from './sql-runner.ts';
 import { TransactionMarks } from './transaction-marks.ts';
 import { isTransactionControl, mayCopyIn, onlyOpens } from './unit-facts.ts';
+
+const RUN_INSIDE = markMessages(null, true);
+const RUN_BEHIND = markMessages(null, false);
 
 /** What the keeper needs of its session. */
 export interface MarkHost {
@@ -33,11 +36,8 @@ export class MarkKeeper {
   readonly #conversation: Conversation;
   #probe: ProbeResult | null = null;
   #works = false;
-  /** Statements are prepared under a new name wherever an old one may be gone: a failing Bind would break a transaction. */
-  #generation = 0;
+  /** The statement is there for certain. Where it may be gone it is prepared anew: a failing Bind would break a transaction. */
   #isPrepared = false;
-  /** The messages that run it inside a unit, once it is prepared: the same each time. */
-  #inside: Buffer = Buffer.alloc(0);
   /** To be asked for when the unit in flight is answered: COPY allows no hidden messages before. */
   #isDue = false;
   #awaited = 0;
@@ -88,7 +88,6 @@ export class MarkKeeper {
   /** DEALLOCATE, DISCARD, or code that nobody could read. */
   statementMayBeGone(): void {
     this.#isPrepared = false;
-    this.#generation++;
   }
 
   /** A unit is about to be written: counts it in if it runs inside a transaction. */
@@ -203,13 +202,9 @@ export class MarkKeeper {
 
   /** `isUnnamed`: the unnamed portal is free, since the unit that the mark rides in is done with it. */
   #messages(isUnnamed: boolean): Buffer {
-    const name = `holdfast_mark_${this.#generation}`;
-    if (!this.#isPrepared) {
-      this.#isPrepared = true;
-      this.#inside = preparedMessages(name, null, true);
-      return preparedMessages(name, MARK_SQL, isUnnamed);
-    }
-    return isUnnamed ? this.#inside : preparedMessages(name, null, false);
+    if (this.#isPrepared) return isUnnamed ? RUN_INSIDE : RUN_BEHIND;
+    this.#isPrepared = true;
+    return markMessages(MARK_SQL, isUnnamed);
   }
 
   /** Null if no xid was assigned; else how to make the mark, which is needed only if the connection is lost. */
