@@ -70,24 +70,12 @@ export class Scouts {
 
   /** Dials and probes one host; rejects with the error as pg gives it. */
   async open(address: HostAddress, signal: AbortSignal): Promise<ProbedConnection> {
-    const { coordinator, clientConfig, dialTimeoutMillis, memory } = this.#options;
+    const { coordinator, clientConfig, dialTimeoutMillis } = this.#options;
     const connection = await coordinator.dial(
       () => dial(clientConfig, address, { timeoutMillis: dialTimeoutMillis, signal }),
       signal,
     );
-    const timer = setTimeout(() => {
-      connection.destroy();
-    }, dialTimeoutMillis);
-    try {
-      const probe = await runProbe(connection);
-      memory.record(address, probe);
-      return { connection, probe };
-    } catch (error) {
-      connection.destroy();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
+    return await this.#probe(connection, address);
   }
 
   /** Closes what was kept. */
@@ -107,8 +95,7 @@ export class Scouts {
     const kept = this.#kept.get(key);
     this.#kept.delete(key);
     let found: ProbedConnection;
-    if (kept !== undefined && !kept.connection.isLost)
-      found = await this.#probeAgain(kept.connection, address);
+    if (kept !== undefined && !kept.connection.isLost) found = await this.#probe(kept.connection, address);
     else found = await this.open(address, signal);
     if (this.#closed) {
       found.connection.terminate();
@@ -119,7 +106,7 @@ export class Scouts {
     return found;
   }
 
-  async #probeAgain(connection: ServerConnection, address: HostAddress): Promise<ProbedConnection> {
+  async #probe(connection: ServerConnection, address: HostAddress): Promise<ProbedConnection> {
     const timer = setTimeout(() => {
       connection.destroy();
     }, this.#options.dialTimeoutMillis);
