@@ -69,6 +69,8 @@ export class Failover {
   #found: ReachableHost | null = null;
   #rotation = 0;
   readonly #barrier: PhaseBarrier;
+  /** How far each session has ever come: who begins again gets on only beyond that. */
+  readonly #furthest = new WeakMap<Member, number>();
   #released = 0;
   #joined = 0;
   #lastReason = 'no host was asked yet';
@@ -109,8 +111,8 @@ export class Failover {
     const entry: Entry = { member, stage: STAGE.searching };
     this.#entries.add(entry);
     this.#joined++;
-    const order = this.#watched(this.#order.enter(member.journal, member.replayRound));
-    this.#barrier.progressed();
+    const order = this.#watched(member, this.#order.enter(member.journal, member.replayRound));
+    this.#progressed(member, 0);
     let left = false;
     return {
       failoverId: this.id,
@@ -120,9 +122,13 @@ export class Failover {
         // Only if that is still the one that is given out: many sessions may be refused by the same host.
         if (this.#found === host) this.searchAgain();
       },
-      resolved: (signal) => this.#barrier.reached(entry, STAGE.replaying, signal),
+      resolved: (signal) => {
+        this.#progressed(member, 1);
+        return this.#barrier.reached(entry, STAGE.replaying, signal);
+      },
       replayed: async (signal) => {
         order.leave();
+        this.#progressed(member, Number.POSITIVE_INFINITY);
         await this.#barrier.reached(entry, STAGE.ready, signal);
         await this.#drain();
       },
@@ -137,13 +143,22 @@ export class Failover {
     };
   }
 
-  /** Replayed units count as progress. */
-  #watched(order: OrderedReplay): OrderedReplay {
+  #progressed(member: Member, step: number): void {
+    if (step <= (this.#furthest.get(member) ?? -1)) return;
+    this.#furthest.set(member, step);
+    this.#barrier.progressed();
+  }
+
+  /** Replayed units count as progress. Who has waited in vain once goes on alone. */
+  #watched(member: Member, order: OrderedReplay): OrderedReplay {
+    let isAlone = false;
     return {
       ...order,
-      turn: (unit) => this.#barrier.patiently(order.turn(unit)),
+      turn: async (unit) => {
+        if (!isAlone) isAlone = await this.#barrier.patiently(order.turn(unit));
+      },
       advance: (count) => {
-        this.#barrier.progressed();
+        this.#progressed(member, 1 + count);
         order.advance(count);
       },
     };

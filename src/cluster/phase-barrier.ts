@@ -32,7 +32,6 @@ export class PhaseBarrier {
   /** The participant has reached a stage: waits until all others have. Rejects when the signal aborts. */
   async reached(participant: Participant, stage: Stage, signal: AbortSignal): Promise<void> {
     participant.stage = stage;
-    this.progressed();
     this.participantsChanged();
     if (!this.#haveAllReached(stage)) await this.#wait(stage, signal);
   }
@@ -47,29 +46,29 @@ export class PhaseBarrier {
   }
 
   /** Waits for what others have to do first; no longer than some of them get on. */
-  async patiently(awaited: Promise<void>): Promise<void> {
+  async patiently(awaited: Promise<void>): Promise<boolean> {
     let timer: NodeJS.Timeout | undefined;
-    const idle = new Promise<void>((resolve) => {
+    const idle = new Promise<boolean>((resolve) => {
       // Each session has its own deadline for the whole.
       const expire = (): void => {
         const idleMillis = performance.now() - this.#lastProgress;
-        if (idleMillis >= this.#timeoutMillis) resolve();
+        if (idleMillis >= this.#timeoutMillis) resolve(true);
         else timer = setTimeout(expire, Math.ceil(this.#timeoutMillis - idleMillis));
       };
       timer = setTimeout(expire, this.#timeoutMillis);
     });
     try {
-      await Promise.race([awaited, idle]);
+      return await Promise.race([awaited.then(() => false), idle]);
     } finally {
       clearTimeout(timer);
     }
   }
 
-  #wait(stage: Stage, signal: AbortSignal): Promise<void> {
+  async #wait(stage: Stage, signal: AbortSignal): Promise<void> {
     const opened = new Promise<void>((resolve) => {
       this.#waiters.add({ stage, open: resolve });
     });
-    return this.patiently(abortable(opened, signal));
+    await this.patiently(abortable(opened, signal));
   }
 
   #haveAllReached(stage: Stage): boolean {

@@ -1,5 +1,6 @@
 import type { Ticket } from '../cluster/failover.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
+import type { RecoveringSession } from './recovering-session.ts';
 
 /** Kills that are aimed at one session whatever the server does afterwards (R14). */
 const ALWAYS_AIMED: ReadonlySet<string> = new Set([
@@ -10,9 +11,12 @@ const ALWAYS_AIMED: ReadonlySet<string> = new Set([
 
 /** Aimed at one session only if its server goes on as it was (R14). */
 const AIMED_IF_SERVER_LIVES: ReadonlySet<string> = new Set([
-  '57P01', // pg_terminate_backend; also any shutdown
+  '57P01', // pg_terminate_backend; DROP DATABASE … WITH (FORCE); also any shutdown
   '40001', // FATAL: conflict with recovery
 ]);
+
+/** The database is not there: what the server says to a new session where it has just been dropped. */
+const NO_SUCH_DATABASE = '3D000';
 
 /** True if the SQLSTATE of a FATAL error says by itself that this one session was meant. */
 export function isAimed(code: string | null): boolean {
@@ -26,11 +30,17 @@ export function mayBeAimed(code: string | null): boolean {
 
 /** R14: a session that was killed on a server which goes on as before was meant to be killed. */
 export async function serverGoesOn(
+  session: RecoveringSession,
   ticket: Ticket,
   lost: ServerIdentity,
   signal: AbortSignal,
 ): Promise<boolean> {
   try {
+    const seen = await session.observe(lost.address, signal);
+    if (seen.kind === 'rejected' && seen.code === NO_SUCH_DATABASE) return true;
+    // Who is on a standby asks for no primary.
+    if (!session.followsPrimary) return seen.kind === 'reachable' && seen.incarnation === lost.incarnation;
+    // A server may go on and have been deposed.
     const host = await ticket.primary(signal);
     return host.incarnation === lost.incarnation;
   } catch {

@@ -1,6 +1,7 @@
-import { connect as connectSocket, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
+import { sendCancelRequest } from './cancel-request.ts';
 import { CANCEL_REQUEST, SSL_REQUEST } from './frontend-messages.ts';
 import { openSession } from './open-session.ts';
 import type { LogicalSession } from './logical-session.ts';
@@ -120,21 +121,9 @@ export class ClientSocket implements SocketBackend {
   #cancel(request: Buffer): void {
     const target = liveSessionOf(request.readInt32BE(8), request.readInt32BE(12));
     const address = target?.connection?.address ?? this.#session.context.resolved.hosts[0]!;
-    const options = address.host.startsWith('/')
-      ? { path: `${address.host}/.s.PGSQL.${address.port}` }
-      : { host: address.host, port: address.port };
-    const wire = connectSocket(options, () => wire.end(request));
-    const finish = (error?: Error): void => {
-      wire.destroy();
+    const { dialTimeoutMillis } = this.#session.context.options;
+    sendCancelRequest(address, request, dialTimeoutMillis, (error) => {
       this.#socket.destroy(error);
-    };
-    wire.setTimeout(this.#session.context.options.dialTimeoutMillis, () => {
-      finish(new Error('timeout expired'));
     });
-    wire.on('error', finish);
-    wire.on('close', () => {
-      finish();
-    });
-    wire.resume();
   }
 }

@@ -3,6 +3,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
+import { settingsInCode } from './sql/custom-settings.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
 import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
@@ -21,11 +22,14 @@ const MAX_CUSTOM_NAMES = 256;
 /** One call of set_config, which calls nothing else. */
 const ONLY_SETS = /^\s*select\s+(?:pg_catalog\.)?set_config\s*\([^()]*\)\s*(?:as\s+\w+\s*)?;?\s*$/i;
 
+/** Lock timeouts, statement timeouts, shutdowns, want of memory: nothing that holds for another session. */
+const OF_THE_MOMENT = /^(?:40|53|55|57|58)/;
+
 /** The server refuses to tell: then code that nobody sees through may act outside, and set any setting. */
 const NOTHING_KNOWN: DatabaseTraits = {
   reaching: ['unknown'],
   reachesOutside: true,
-  hasRowSecurity: true,
+  hasDeferrableTriggers: true,
   customSettings: [],
   dynamicSetConfig: true,
 };
@@ -51,6 +55,10 @@ export class DatabaseMemory implements StatementJudge {
   /** Names of settings with a dot that may be set in sessions here: pg_settings does not show them. */
   customNames(): readonly string[] {
     return [...(this.#traits?.customSettings ?? []), ...this.#customNames];
+  }
+
+  get mayPutOff(): boolean {
+    return this.#traits?.hasDeferrableTriggers ?? true;
   }
 
   /** Begins to load the parser, so that it is there when the first statement has been answered. */
@@ -131,6 +139,7 @@ export class DatabaseMemory implements StatementJudge {
       if (!(error instanceof SqlError)) throw error;
       // For this answer only: what others know may well hold.
       if (renewal !== undefined) return NOTHING_KNOWN;
+      if (OF_THE_MOMENT.test(error.code)) throw error; // Nothing is learned, for nobody.
       traits = this.#traits ?? NOTHING_KNOWN;
     }
     // Somebody was faster, who asked later.
@@ -188,10 +197,15 @@ export class DatabaseMemory implements StatementJudge {
     const verdict = inDoubt ?? found;
     const lasting = effects.filter(isLasting);
     let tooManyNames = false;
-    for (const effect of lasting) tooManyNames ||= !this.#noteName(effect);
-    const codeSets = !verdict.sessionSafe && traits.dynamicSetConfig;
+    for (const effect of lasting) if (!this.#noteName(effect)) tooManyNames = true;
+    // DO, PREPARE, definitions and strings: the text itself may hold code that sets what no check shows.
+    const holdsCode = !verdict.sessionSafe || lasting.some(({ kind }) => kind === 'prepare');
+    const own = holdsCode ? settingsInCode([text.text]) : null;
+    for (const name of own?.names ?? []) if (!this.#keepName(name)) tooManyNames = true;
+    const codeSets = (!verdict.sessionSafe && traits.dynamicSetConfig) || own?.isDynamic === true;
     return {
       provedRead: verdict.read === 'proved' && lasting.length === 0 && !effects.some(changesNames),
+      restsOnCode: verdict.restsOnCode,
       staysInside: !verdict.outsideEffects,
       sessionSafe: verdict.sessionSafe && lasting.length === 0,
       undoneByRollback: verdict.sessionSafe && lasting.every(isUndone),
@@ -207,7 +221,11 @@ export class DatabaseMemory implements StatementJudge {
   /** False if a setting's name could not be kept. */
   #noteName(effect: SessionEffect): boolean {
     const name = effect.kind === 'set' || effect.kind === 'set-config' ? effect.name : null;
-    if (name === null || !name.includes('.') || this.#customNames.has(name)) return true;
+    return name === null || !name.includes('.') || this.#keepName(name);
+  }
+
+  #keepName(name: string): boolean {
+    if (this.#customNames.has(name)) return true;
     if (this.#customNames.size >= MAX_CUSTOM_NAMES) return false;
     this.#customNames.add(name);
     return true;

@@ -112,6 +112,11 @@ export function queryMessage(sql: string): Buffer {
   return serialize.query(sql);
 }
 
+/** Cancels whatever this backend is at; sent over a connection of its own. */
+export function cancelMessage(processId: number, secretKey: number): Buffer {
+  return serialize.cancel(processId, secretKey);
+}
+
 export function terminateMessage(): Buffer {
   return serialize.end();
 }

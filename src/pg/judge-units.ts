@@ -6,6 +6,8 @@ import type { StatementText } from './statement-text.ts';
 export interface UnitJudgement {
   /** Each of its statements only reads. */
   readonly provedRead: boolean;
+  /** One of them runs code that may have been another one when it ran. */
+  readonly restsOnCode: boolean;
   /** None acts outside of the database (A7). */
   readonly staysInside: boolean;
   /** The result of one of them may depend on who comes first (B). */
@@ -33,6 +35,7 @@ export function judgeUnits(
     let provedRead = unit.texts.length > 0;
     let staysInside = provedRead;
     let orderSensitive = false;
+    let restsOnCode = false;
     let isKnown = true;
     for (const text of unit.texts) {
       const judgement = judgementOf(text, inDoubt);
@@ -40,12 +43,30 @@ export function judgeUnits(
       staysInside &&= judgement?.staysInside ?? false;
       // By its own names: else all that follows a SET LOCAL search_path would wait for all others.
       orderSensitive ||= (inDoubt ? judgementOf(text, false) : judgement)?.orderSensitive ?? true;
+      restsOnCode ||= judgement?.restsOnCode ?? true;
       isKnown &&= judgement !== null;
       inDoubt ||= castsDoubt(text, judgement);
     }
-    judged.set(unit, { provedRead, staysInside, orderSensitive, isKnown });
+    judged.set(unit, { provedRead, restsOnCode, staysInside, orderSensitive, isKnown });
   }
-  return judged;
+  return inDoubt ? withWhatWasPutOff(judged, judgementOf) : judged;
+}
+
+/**
+ * What a statement puts off to the end of its transaction (deferred triggers) looks names up there: where they may have
+ * changed their meaning by then, nobody knows what it does.
+ */
+function withWhatWasPutOff(
+  judged: ReadonlyMap<PgUnit, UnitJudgement>,
+  judgementOf: JudgementOf,
+): ReadonlyMap<PgUnit, UnitJudgement> {
+  return new Map(
+    [...judged].map(([unit, judgement]) => {
+      if (judgement.provedRead || !judgement.staysInside) return [unit, judgement];
+      const staysInside = unit.texts.every((text) => judgementOf(text, true)?.staysInside ?? false);
+      return [unit, { ...judgement, staysInside }];
+    }),
+  );
 }
 
 /** True if what is judged behind this text may be judged wrongly. */

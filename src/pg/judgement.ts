@@ -4,6 +4,11 @@ import type { SessionPin } from './session-snapshot.ts';
 export interface Judgement {
   /** Proved by parser and catalogue to only read: it may run twice, and it assigns no xid (R2). */
   readonly provedRead: boolean;
+  /**
+   * It runs code that somebody made, and may make anew at any moment: what is proved of it was so when the catalogue was
+   * read, and need not have been when it ran.
+   */
+  readonly restsOnCode: boolean;
   /** Proved to act on nothing outside of this database (A7). */
   readonly staysInside: boolean;
   /** Proved to leave the session's state alone (A8). */
@@ -24,6 +29,7 @@ export interface Judgement {
 
 export const NOTHING_PROVED: Judgement = {
   provedRead: false,
+  restsOnCode: true,
   staysInside: false,
   sessionSafe: false,
   undoneByRollback: false,

@@ -112,6 +112,15 @@ export class LocalResponder {
     return words.length === 0 ? null : Buffer.concat(words);
   }
 
+  /** Of a unit that is still pending nobody can say that it has no effect. `plan`: if it was not carried out yet. */
+  hasDoubt(plan: LossPlan | null): boolean {
+    return this.#conversation.pending.some((unit, index) => {
+      const planned = plan === null ? undefined : plan.resolve === null ? plan.fates[index] : 'unknown';
+      const fate = this.#fates.get(unit) ?? planned;
+      return unit.writtenTo > unit.start && (fate === 'unknown' || fate === 'lost' || fate === 'finish');
+    });
+  }
+
   #answer(unit: PgUnit, fate: Fate, given: number): Buffer {
     const ending = endingOf(unit);
     const bytes = this.#host.unitBytes(unit);

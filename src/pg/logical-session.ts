@@ -10,11 +10,13 @@ import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
+import { sendCancelRequest } from './cancel-request.ts';
 import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
 import { doomError, fateError } from './fate-errors.ts';
+import { cancelMessage } from './frontend-messages.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
 import { errorAnswer } from './local-answers.ts';
@@ -31,6 +33,7 @@ import { ServerLink } from './server-link.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
+import { releasesLocks } from './unit-facts.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
@@ -84,7 +87,10 @@ export class LogicalSession
     const statements = new Map<string, NamedStatement>();
     this.names = new NamedStatements(statements);
     this.marks = new MarkKeeper(this, this.conversation);
-    this.memory = new SessionMemory(database, () => [...options.sessionVariables, ...database.customNames()]);
+    this.memory = new SessionMemory(database, {
+      customNames: () => [...options.sessionVariables, ...database.customNames()],
+      namesAreTold: options.sessionVariables.length > 0,
+    });
     this.scouts = new Scouts({
       clientConfig: context.resolved.clientConfig,
       dialTimeoutMillis: options.dialTimeoutMillis,
@@ -149,7 +155,10 @@ export class LogicalSession
   }
 
   get journal(): readonly OrderedUnit[] {
-    return this.units;
+    return this.units.map((unit) => ({
+      acknowledgedSequence: unit.acknowledgedSequence,
+      releasesLocks: releasesLocks(unit),
+    }));
   }
 
   get replayRound(): number {
@@ -344,7 +353,7 @@ export class LogicalSession
     if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#traffic.detach(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
-    const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayRollBack));
+    const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayEnd));
     if (isAnother) this.marks.anotherTransaction(unit);
     else if (status === IDLE) this.marks.transactionEnded();
     if (ended || status === IDLE) {
@@ -537,8 +546,10 @@ export class LogicalSession
     const words = 'plan' in state ? this.#responder.lastWords(state.plan, error) : null;
     if (words !== null) this.deliver(words);
     if (this.#isOver()) return;
+    const isInDoubt = this.#responder.hasDoubt('plan' in state ? state.plan : null);
+    this.#cancelReplay();
     this.dispatch({ kind: 'failed' });
-    this.#socket.destroy(error);
+    this.#socket.destroy(isInDoubt ? fateError('unknown', error) : error);
   }
 
   /** A kill aimed at this session (R14): the application gets the server's own words as stock pg gives them. */
@@ -554,7 +565,18 @@ export class LogicalSession
 
   /** The application ends or destroys its side. */
   closeRequested(): void {
-    if (this.#state.kind !== 'closed') this.dispatch({ kind: 'close-requested' });
+    if (this.#state.kind === 'closed') return;
+    this.#cancelReplay();
+    this.dispatch({ kind: 'close-requested' });
+  }
+
+  /** A replay that waits for a lock would go on waiting on the server, and hold the locks that it has. */
+  #cancelReplay(): void {
+    const { connection } = this;
+    if (connection === null || this.#state.kind !== 'replaying') return;
+    const { address, processId, secretKey } = connection;
+    const request = cancelMessage(processId, secretKey);
+    sendCancelRequest(address, request, this.context.options.dialTimeoutMillis, () => undefined).unref();
   }
 
   #close(): void {

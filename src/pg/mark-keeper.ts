@@ -69,8 +69,10 @@ export class MarkKeeper {
     if (units.length === 0) return;
     for (const [unit, judgement] of this.#host.judge(units)) {
       if (isTransactionControl(unit)) continue;
-      unit.countedAsRead = judgement.provedRead;
-      this.transaction.unitSent(judgement);
+      // What rests on code may have come to write since it was judged: its xid is asked for like any other's.
+      const provedRead = judgement.provedRead && !judgement.restsOnCode;
+      unit.countedAsRead = provedRead;
+      this.transaction.unitSent({ provedRead, staysInside: judgement.staysInside });
     }
   }
 

@@ -36,7 +36,8 @@ export interface ReplaySource {
  *
  * Nothing leaves behind the unit that opens the transaction before ReadyForQuery 'T' has come for it (R13), nor behind
  * any other unit that controls transactions: what follows would run in autocommit (A2). Of the rest, what does not
- * depend on the moment goes out in one write; what does keeps the recorded precedence.
+ * depend on the moment goes out in one write; what does keeps the recorded precedence, and so does what came behind locks
+ * that another session has given back.
  *
  * Rejects if the connection is lost, or `signal` aborts.
  */
@@ -60,10 +61,17 @@ export async function replayJournal(
     }
     const isOrdered = ordered.has(unit);
     const alone = index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrdered;
-    if (isOrdered || (alone && index > 0)) await abortable(order.turn(unit), signal);
+    const isBehindRelease = index > 0 && unit.acknowledgedSequence > order.freeUpTo();
+    if (isOrdered || (alone && index > 0) || isBehindRelease) await abortable(order.turn(unit), signal);
     let end = index + 1;
     if (!alone) {
-      while (end < units.length && joins(units[end]!, units[end - 1]!, skipped, ordered)) end++;
+      const free = order.freeUpTo();
+      while (
+        end < units.length &&
+        units[end]!.acknowledgedSequence < free &&
+        joins(units[end]!, units[end - 1]!, skipped, ordered)
+      )
+        end++;
     }
     const batch = units.slice(index, end);
     send(batch, source, connection, progress);
@@ -220,13 +228,14 @@ class ReplayedUnit implements Responder {
     const expected = unit.digest;
     if (expected === null) {
       // The BEGIN of a chained transaction: nobody was given its answer, but it must have opened one (R13).
+      if (this.#error !== null && liesInTheMoment(this.#error)) return again(this.#error);
       return digest.status === IDLE
         ? { kind: 'diverged', reason: 'its transaction could not be opened' }
         : null;
     }
     if (sameResults(expected, digest)) return null;
     if (this.#error !== null && this.#error !== unit.error && liesInTheMoment(this.#error)) {
-      return { kind: 'again', reason: `SQLSTATE ${this.#error}`, isOutOfOrder: false };
+      return again(this.#error);
     }
     if (this.#error !== unit.error) {
       const now = this.#error === null ? 'succeeded' : `failed with SQLSTATE ${this.#error}`;
@@ -235,4 +244,8 @@ class ReplayedUnit implements Responder {
     }
     return { kind: 'diverged', reason: 'a statement gave other results than the application had been given' };
   }
+}
+
+function again(sqlState: string): ReplayResult {
+  return { kind: 'again', reason: `SQLSTATE ${sqlState}`, isOutOfOrder: false };
 }

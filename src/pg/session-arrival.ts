@@ -9,6 +9,7 @@ import { incarnationOf, type ProbedConnection } from './scouts.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { takeBaseline } from './session-check.ts';
 import { restoreSession } from './session-restore.ts';
+import type { SessionSnapshot } from './session-snapshot.ts';
 import type { Renewal } from './statement-judge.ts';
 import type { StatementText } from './statement-text.ts';
 import { endingOf } from './unit-facts.ts';
@@ -95,13 +96,13 @@ export class SessionArrival {
       }
       const markWorks = await memory.markWorks(connection, host.address, probe);
       await this.#fence(connection, host, signal);
-      await this.#restore(connection, probe.searchPath);
-      const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
-      const renewal = {
+      const renewal: Renewal = {
         server: host.incarnation,
         notBeforeMillis: this.#startedAt,
         proofs: this.#dependsOnProofs,
       };
+      await this.#restore(probed, renewal);
+      const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
       const judged = await this.#judge(texts, connection, renewal);
       if (connection.isLost) throw new Error('the connection was lost again');
       return { probed, host, markWorks, judged };
@@ -158,16 +159,18 @@ export class SessionArrival {
   }
 
   /** R8: the session's state, by value and verified, before anything else. */
-  async #restore(connection: ServerConnection, searchPath: string | null): Promise<void> {
+  async #restore({ connection, probe }: ProbedConnection, renewal: Renewal): Promise<void> {
     const session = this.#session;
     if (this.#refusal !== null) return;
-    const target = await session.memory.target(connection);
+    const target = await session.memory.target(connection, renewal);
     if (target.kind === 'refuse') {
       this.#refusal = target.reason;
       return;
     }
+    this.#refusal = this.#otherDefaults(probe, target.snapshot);
+    if (this.#refusal !== null) return;
     // In front of `restored`, which puts the session's own path in its place.
-    session.memory.dialled(searchPath);
+    session.memory.dialled(probe.searchPath);
     this.#doubtIfCommitted ??= target.inDoubtIfCommitted;
     this.#doubtIfRolledBack ??= target.inDoubtIfRolledBack;
     if (target.snapshot !== null) {
@@ -186,5 +189,20 @@ export class SessionArrival {
       }
     }
     session.memory.restored(target.snapshot);
+  }
+
+  /** R4: a transaction must not be replayed where the same statements mean something else. Null if they do not. */
+  #otherDefaults(probe: ProbeResult, snapshot: SessionSnapshot | null): string | null {
+    const before = this.origin?.probe;
+    if (before === undefined || !this.#session.conversation.journal.open) return null;
+    const differs = (name: string, one: string | null, other: string | null): boolean =>
+      one !== other && one !== null && other !== null && snapshot?.settings.has(name) !== true;
+    if (differs('search_path', before.searchPath, probe.searchPath)) {
+      return 'search_path has another default on the new connection';
+    }
+    if (differs('default_transaction_isolation', before.defaultIsolation, probe.defaultIsolation)) {
+      return 'default_transaction_isolation has another default on the new connection';
+    }
+    return null;
   }
 }

@@ -11,7 +11,7 @@ import { pinReason, type SessionPin, type SessionSnapshot } from './session-snap
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
-import type { JudgedSession, StatementJudge } from './statement-judge.ts';
+import type { JudgedSession, Renewal, StatementJudge } from './statement-judge.ts';
 import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 
 /** What a session is to be restored to; `snapshot` null: as it was dialled. */
@@ -26,6 +26,16 @@ export type RestoreTarget =
     }
   | { readonly kind: 'refuse'; readonly reason: string };
 
+export interface SessionMemoryOptions {
+  /** Settings with a dot in their names that the session may have. */
+  customNames(): readonly string[];
+  /** True if the application has named its settings: then none is set whose name can't be found out. */
+  readonly namesAreTold: boolean;
+}
+
+/** What runs the triggers that were put off. */
+const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
+
 /** Texts run since the last check that nobody has judged yet; above this the session counts as touched. */
 const MAX_UNJUDGED_TEXTS = 1_000;
 
@@ -35,9 +45,12 @@ const MAX_UNJUDGED_TEXTS = 1_000;
  */
 export class SessionMemory {
   readonly #judge: StatementJudge;
-  readonly #customNames: () => readonly string[];
+  readonly #options: SessionMemoryOptions;
   /** A null snapshot is the state in which a connection is dialled: nothing to restore. */
   #state: SessionCleanliness<SessionSnapshot | null> = cleanSession<SessionSnapshot | null>(null);
+  /** Texts that rest on code which somebody may have made anew before they ran: in the same two parts. */
+  readonly #trustedBefore = new Set<StatementText>();
+  readonly #trustedInside = new Set<StatementText>();
   /** Texts that nobody has judged: from before the open transaction, and inside it (a replay runs those again). */
   readonly #unjudgedBefore = new Set<StatementText>();
   readonly #unjudgedInside = new Set<StatementText>();
@@ -55,9 +68,9 @@ export class SessionMemory {
   /** Something in the open transaction may have done what its ROLLBACK does not undo. */
   #lastsBeyondRollback = false;
 
-  constructor(judge: StatementJudge, customNames: () => readonly string[]) {
+  constructor(judge: StatementJudge, options: SessionMemoryOptions) {
     this.#judge = judge;
-    this.#customNames = customNames;
+    this.#options = options;
   }
 
   /** Nothing is proved of what is sent now: what ran before in the same transaction may have changed what names mean. */
@@ -117,6 +130,10 @@ export class SessionMemory {
     for (const text of texts) {
       const judgement = this.#judge.known(text, this.judged);
       const isSafe = judgement?.sessionSafe === true && !judgement.changesNames;
+      if (isSafe && judgement.restsOnCode) this.#trust(text);
+      if (this.#namesInDoubt && this.#judge.mayPutOff && text.commands.some((one) => COMMITS.has(one))) {
+        this.#next({ kind: 'touched', reason: 'a trigger that was put off to the end of its transaction' });
+      }
       if (isSafe && !this.#namesInDoubt) continue;
       isNoted = true;
       if (isSafe) {
@@ -143,9 +160,18 @@ export class SessionMemory {
     this.#next({ kind: 'touched', reason: 'one of very many different statements' });
   }
 
+  /** It counts as safe by what is known of it now; after a loss it is looked at again. */
+  #trust(text: StatementText): void {
+    const trusted = this.#state.transactionOpen ? this.#trustedInside : this.#trustedBefore;
+    trusted.add(text);
+    if (trusted.size <= MAX_UNJUDGED_TEXTS) return;
+    trusted.clear();
+    this.#next({ kind: 'touched', reason: 'one of very many different statements' });
+  }
+
   #touched(judgement: Judgement): void {
     this.#lastsBeyondRollback ||= !judgement.undoneByRollback;
-    if (judgement.uncheckable) this.#uncheckable ??= judgement.unsafeReason;
+    if (judgement.uncheckable && !this.#options.namesAreTold) this.#uncheckable ??= judgement.unsafeReason;
     for (const pin of judgement.pins) {
       if (!this.#pins.some((one) => one.kind === pin.kind)) this.#pins = [...this.#pins, pin];
     }
@@ -164,8 +190,8 @@ export class SessionMemory {
   }
 
   transactionEnded(): void {
-    for (const text of this.#unjudgedInside) this.#unjudgedBefore.add(text);
-    this.#unjudgedInside.clear();
+    moveAll(this.#unjudgedInside, this.#unjudgedBefore);
+    moveAll(this.#trustedInside, this.#trustedBefore);
     this.#next({ kind: 'transaction-ended' });
   }
 
@@ -183,8 +209,9 @@ export class SessionMemory {
     if (this.#state.kind !== 'unchecked' || this.#state.transactionOpen) return;
     const asOf = this.#state.touches;
     this.#next({ kind: 'check-began' });
+    this.#trustedBefore.clear(); // Whatever they did is read back.
     try {
-      const snapshot = await checkSession(runner, this.#customNames(), this.#pins);
+      const snapshot = await checkSession(runner, this.#options.customNames(), this.#pins);
       this.#searchPath = snapshot.searchPath;
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {
@@ -197,11 +224,11 @@ export class SessionMemory {
   }
 
   /**
-   * What to restore after a loss. Unjudged texts are judged on the new connection, which has the same catalogue;
-   * `replayed`: those of the open transaction's journal, whose effects the replay brings back by itself.
+   * What to restore after a loss. Unjudged texts are judged on the new connection, and those that rest on code again:
+   * somebody may have made it anew since it was looked at.
    */
-  async target(runner: SqlRunner): Promise<RestoreTarget> {
-    await this.#judgeAll(runner);
+  async target(runner: SqlRunner, renewal: Renewal): Promise<RestoreTarget> {
+    await this.#judgeAll(runner, renewal);
     const refusal = this.knownRefusal;
     if (refusal !== null) return { kind: 'refuse', reason: refusal };
     const after = stateAfterLoss(this.#state);
@@ -227,17 +254,22 @@ export class SessionMemory {
   restored(snapshot: SessionSnapshot | null): void {
     this.#unjudgedBefore.clear();
     this.#unjudgedInside.clear();
+    this.#trustedBefore.clear();
+    this.#trustedInside.clear();
     this.#pins = [];
     this.#namesChanged = false;
     this.#namesInDoubt = false;
     this.#next({ kind: 'restored', snapshot });
-    if (snapshot !== null) this.#searchPath = snapshot.searchPath;
+    // Of itself it is what the new connection came with, which need not be what the old one had.
+    if (snapshot?.settings.has('search_path') === true) this.#searchPath = snapshot.searchPath;
   }
 
-  async #judgeAll(runner: SqlRunner): Promise<void> {
-    const texts = [...this.#unjudgedBefore, ...this.#unjudgedInside];
+  async #judgeAll(runner: SqlRunner, renewal?: Renewal): Promise<void> {
+    const trusted = renewal === undefined ? [] : [...this.#trustedBefore, ...this.#trustedInside];
+    const texts = [...new Set([...this.#unjudgedBefore, ...this.#unjudgedInside, ...trusted])];
     if (texts.length === 0) return;
-    const judgements = await this.#judge.learn(texts, runner, this.judged);
+    const asked = renewal === undefined || trusted.length === 0 ? renewal : { ...renewal, proofs: true };
+    const judgements = await this.#judge.learn(texts, runner, this.judged, asked);
     // Behind one that changed what names mean the others were something else, and nobody knows which came first.
     const areInDoubt = texts.length > 1 && judgements.some(({ changesNames }) => changesNames);
     const learned = new Map(
@@ -248,6 +280,14 @@ export class SessionMemory {
           : judgements[index]!,
       ]),
     );
+    if (renewal === undefined) {
+      const restsOnCode = (text: StatementText): boolean => learned.get(text)?.restsOnCode === true;
+      for (const text of this.#unjudgedBefore) if (restsOnCode(text)) this.#trustedBefore.add(text);
+      for (const text of this.#unjudgedInside) if (restsOnCode(text)) this.#trustedInside.add(text);
+    } else {
+      moveAll(this.#trustedBefore, this.#unjudgedBefore);
+      moveAll(this.#trustedInside, this.#unjudgedInside);
+    }
     const before = takeJudged(this.#unjudgedBefore, learned);
     if (before.length > 0) {
       const { transactionOpen } = this.#state;
@@ -262,6 +302,12 @@ export class SessionMemory {
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {
     this.#state = nextCleanliness(this.#state, event);
   }
+}
+
+function moveAll(from: Set<StatementText>, to: Set<StatementText>): void {
+  if (from.size === 0) return;
+  for (const text of from) to.add(text);
+  from.clear();
 }
 
 /** Takes what was judged out of the set: the judgements of the texts that may have touched the session's state. */

@@ -164,13 +164,24 @@ export class SessionRecovery {
   }
 
   #timedOut(timeoutMillis: number): void {
-    const reason = this.#session.context.coordinator.lastFailoverReason;
+    const reason = this.#whatTookTooLong();
     this.#fail(
       new FailoverFailedError(
         `the connection was lost and could not be replaced within ${timeoutMillis} ms (failover.timeoutMillis): ${reason}`,
         this.#because,
       ),
     );
+  }
+
+  #whatTookTooLong(): string {
+    switch (this.#session.state.kind) {
+      case 'resolving':
+        return 'it was still being found out what became of its COMMIT';
+      case 'replaying':
+        return 'its statements were still being run again, which may wait for a lock that somebody else holds';
+      default:
+        return this.#session.context.coordinator.lastFailoverReason;
+    }
   }
 
   #fail(error: Error): void {
@@ -242,7 +253,7 @@ export class SessionRecovery {
     if (!this.#wasBusy || this.#attempts > 1) return false;
     const { terminationProbeMillis } = this.#session.context.options;
     const window = AbortSignal.any([signal, AbortSignal.timeout(terminationProbeMillis)]);
-    return await serverGoesOn(ticket, lost.identity, window);
+    return await serverGoesOn(this.#session, ticket, lost.identity, window);
   }
 
   // ---- phase 1 -----------------------------------------------------------------------------------------------

@@ -37,6 +37,8 @@ export interface StatementJudge {
     session: JudgedSession,
     renewal?: Renewal,
   ): Promise<readonly Judgement[]>;
+  /** Code of the database may be put off to the end of a transaction; true if that is not known. */
+  readonly mayPutOff: boolean;
   /** A definition was changed: what was learned from the catalogue may be wrong now. */
   definitionsChanged(): void;
 }

@@ -1,5 +1,10 @@
 import { statementHeads } from './sql/leading-keywords.ts';
-import { mayCopy, transactionCommands, type TransactionCommand } from './sql/transaction-command.ts';
+import {
+  endsTransaction,
+  mayCopy,
+  transactionCommands,
+  type TransactionCommand,
+} from './sql/transaction-command.ts';
 import type { Judgement } from './judgement.ts';
 
 /** What one statement does to the transaction; 'unknown' where nobody can say. */
@@ -31,7 +36,7 @@ export class StatementText {
   #commands: readonly Command[] | null = null;
   #copies: boolean | null = null;
   #defines: boolean | null = null;
-  #rollsBack: boolean | null = null;
+  #ends: boolean | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
@@ -55,12 +60,10 @@ export class StatementText {
     return this.commands.length > 0 && this.commands.every((one) => one !== 'other' && one !== 'unknown');
   }
 
-  /** True if it may roll the transaction back as a whole, so that another xid stands behind it. */
-  get mayRollBack(): boolean {
-    this.#rollsBack ??= this.commands.some(
-      (command) => command === 'rollback' || command === 'rollback-and-chain' || command === 'unknown',
-    );
-    return this.#rollsBack;
+  /** True if it may end the transaction, so that one with another xid is open behind it. In a failed one COMMIT rolls back. */
+  get mayEnd(): boolean {
+    this.#ends ??= this.commands.some((command) => command === 'unknown' || endsTransaction(command));
+    return this.#ends;
   }
 
   /** True if it is one COMMIT AND CHAIN: the transaction that it opens has no BEGIN of its own (A1). */

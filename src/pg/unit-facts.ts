@@ -120,6 +120,11 @@ export function isOrderSensitive(unit: PgUnit): boolean {
   );
 }
 
+/** True if the unit gives locks back while its transaction goes on (B). */
+export function releasesLocks(unit: PgUnit): boolean {
+  return commandsOf(unit).includes('rollback-to');
+}
+
 /** True if the unit may change which transaction is open: in a replay nothing is sent behind it before its answer. */
 export function controlsTransaction(unit: PgUnit): boolean {
   return commandsOf(unit).some(

@@ -80,6 +80,9 @@ interface Wire {
   readonly toClient: ToClient[];
 }
 
+/** In a failed transaction COMMIT rolls back. */
+const ENDING: ReadonlySet<string> = new Set(['rollback', 'rollbackAndChain', 'chain', 'commit']);
+
 const STATUS = { I: IDLE, T: 0x54, E: FAILED } as const;
 
 /**
@@ -381,9 +384,7 @@ export class ModelSession {
         this.#marks.unitSent({ provedRead: false, staysInside: false });
       }
       this.#countSent();
-    } else if (
-      unit.commands.some(({ operation }) => operation === 'rollback' || operation === 'rollbackAndChain')
-    ) {
+    } else if (unit.commands.some(({ operation }) => ENDING.has(operation))) {
       // Another transaction is open behind it, with another xid or none.
       this.#marks.reset();
       this.#countSent();

@@ -31,6 +31,8 @@ export interface Closure {
   readonly loadedAtMillis: number;
   /** Names in the bodies of functions that have to be resolved before the closure is whole. */
   readonly missing: readonly WantedName[];
+  /** Code that somebody made, and may make anew at any time. */
+  readonly restsOnCode: boolean;
 }
 
 /** Some hundred relations, as behind a large partitioned table, are a single round. */
@@ -88,6 +90,7 @@ export class CatalogueGraph {
     for (const root of roots) visit(root, searchPath);
     const problems: Problem[] = [];
     const missing: WantedName[] = [];
+    let restsOnCode = false;
     let loadedAtMillis = Infinity;
     for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
       const { key, path } = next;
@@ -97,6 +100,7 @@ export class CatalogueGraph {
         loadedAtMillis = -Infinity;
         continue;
       }
+      restsOnCode ||= isCode(key) && isMade(oidOf(key));
       problems.push(...node.problems, ...(node.body?.problems ?? []));
       loadedAtMillis = Math.min(loadedAtMillis, node.loadedAtMillis);
       for (const edge of node.edges) visit(edge, path);
@@ -113,7 +117,7 @@ export class CatalogueGraph {
         for (const root of resolved.roots) visit(root, bodyPath);
       }
     }
-    return { problems, loadedAtMillis, missing };
+    return { problems, loadedAtMillis, missing, restsOnCode };
   }
 
   #isFresh(key: NodeKey): boolean {
@@ -145,6 +149,10 @@ export class CatalogueGraph {
       this.#nodes.set(key, { problems, edges: [...edges], body, loadedAtMillis: isForEver ? Infinity : now });
     }
   }
+}
+
+function isCode(key: NodeKey): boolean {
+  return classOf(key) === 'call' || classOf(key) === 'support';
 }
 
 /** More lies behind a statement than can be looked at in sensible time. */

@@ -17,6 +17,8 @@ export interface Finding {
   readonly problems: readonly Problem[];
   /** When the oldest part of it was asked for, in milliseconds of the clock; -Infinity if it holds for no time at all. */
   readonly loadedAtMillis: number;
+  /** Code that somebody made lies behind it. */
+  readonly restsOnCode: boolean;
 }
 
 /** The names of one statement. */
@@ -65,7 +67,11 @@ export class CatalogueKnowledge {
 
   #refuse(questions: readonly Question[], reason: string, isLasting: boolean): readonly Finding[] {
     const loadedAtMillis = isLasting ? this.#now() : -Infinity;
-    return questions.map(() => ({ problems: [problem(reason, 'unseen')], loadedAtMillis }));
+    return questions.map(() => ({
+      problems: [problem(reason, 'unseen')],
+      loadedAtMillis,
+      restsOnCode: true,
+    }));
   }
 
   async #answer(
@@ -134,6 +140,7 @@ export class CatalogueKnowledge {
         ...behind.problems,
         ...(isWhole ? [] : [problem('functions call each other too deeply', 'unseen')]),
       ],
+      restsOnCode: behind.restsOnCode,
       loadedAtMillis: Math.min(
         guard.loadedAtMillis,
         behind.loadedAtMillis,

@@ -149,8 +149,8 @@ export class CatalogueCache {
     const findings = await this.#knowledge.find(questions, session.searchPath, runner);
     const learned = new Map<KnownText, StatementVerdict>();
     unknown.forEach((text, index) => {
-      const { problems, loadedAtMillis } = findings[index]!;
-      const verdict = this.#verdict(text.facts, problems);
+      const { problems, loadedAtMillis, restsOnCode } = findings[index]!;
+      const verdict = this.#verdict(text.facts, problems, restsOnCode);
       learned.set(text, verdict);
       // What was learned before `invalidate` is good for this answer only.
       if (generation === this.#generation) text.verdicts.set(session.searchPath, { verdict, loadedAtMillis });
@@ -180,8 +180,8 @@ export class CatalogueCache {
     return made;
   }
 
-  #verdict(facts: StatementFacts, problems: readonly Problem[]): StatementVerdict {
-    return statementVerdict(facts, problems, this.#reachesOutside);
+  #verdict(facts: StatementFacts, problems: readonly Problem[], restsOnCode = false): StatementVerdict {
+    return statementVerdict(facts, problems, this.#reachesOutside, restsOnCode);
   }
 }
 

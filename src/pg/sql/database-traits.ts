@@ -5,8 +5,8 @@ import { WAYS_OUT, WAYS_OUT_PARAMETERS, type WaysOut } from './ways-out.ts';
 
 /** What is true of a whole database. One query; to be kept for the time that a catalogue's facts are. */
 export interface DatabaseTraits extends WaysOut {
-  /** A table has row-level security, so that a wrong setting may show somebody else's rows (review A8). */
-  readonly hasRowSecurity: boolean;
+  /** There are triggers that may be put off to the end of the transaction. */
+  readonly hasDeferrableTriggers: boolean;
   /**
    * Settings with a dot in their names that functions, policies, defaults and views set or read, or that are set for
    * databases, roles and functions; in lower case, sorted. pg_settings does not show them.
@@ -39,7 +39,8 @@ const TRAITS = pinned(`
   )
   select 'reaching', o.name from (${WAYS_OUT}) o(name)
   union all
-  (select 'security', c.relname::pg_catalog.text from pg_catalog.pg_class c where c.relrowsecurity limit 1)
+  (select 'deferrable', t.tgname::pg_catalog.text from pg_catalog.pg_trigger t
+   where t.tgdeferrable and not t.tgisinternal limit 1)
   union all
   select distinct 'setting', pg_catalog.split_part(u.setting, '=', 1)
   from (
@@ -78,7 +79,7 @@ export async function databaseTraits(runner: SqlRunner): Promise<DatabaseTraits>
   return {
     reaching,
     reachesOutside: reaching.length > 0,
-    hasRowSecurity: of('security').length > 0,
+    hasDeferrableTriggers: of('deferrable').length > 0,
     customSettings: [...names].sort(),
     dynamicSetConfig: isDynamic || code.length >= MAX_BODIES,
   };

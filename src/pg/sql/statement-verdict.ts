@@ -20,6 +20,8 @@ export interface StatementVerdict {
   readonly outsideEffects: boolean;
   /** As its facts say, or because it runs code that nobody looks into, which may contain SKIP LOCKED and the like. */
   readonly orderSensitive: boolean;
+  /** It runs code that somebody made, and may make anew at any moment. */
+  readonly restsOnCode: boolean;
 }
 
 /** `reachesOutside`: whether anything in the database can act outside of it; true if that is not known. */
@@ -27,6 +29,7 @@ export function statementVerdict(
   facts: StatementFacts,
   catalogue: readonly Problem[],
   reachesOutside: boolean,
+  restsOnCode = false,
 ): StatementVerdict {
   const problems = [...textProblems(facts), ...catalogue];
   const reason = problems.find(({ unproved }) => unproved !== null)?.unproved ?? null;
@@ -43,6 +46,7 @@ export function statementVerdict(
       (hasUnseenCode && reachesOutside),
     orderSensitive:
       facts.orderSensitive || hasUnseenCode || problems.some(({ orderSensitive = false }) => orderSensitive),
+    restsOnCode,
   };
 }
 

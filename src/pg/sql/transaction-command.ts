@@ -18,6 +18,11 @@ export type TransactionCommand =
   | 'rollback-prepared'
   | 'other';
 
+/** True if no transaction, or another one, is open behind it. */
+export function endsTransaction(command: TransactionCommand): boolean {
+  return ENDING.has(command);
+}
+
 const ENDING: ReadonlySet<TransactionCommand> = new Set<TransactionCommand>([
   'commit',
   'commit-and-chain',

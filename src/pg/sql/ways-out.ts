@@ -26,7 +26,7 @@ const REACHING_EXTENSIONS =
     ' ',
   );
 /** Code of the database with a way out of it that needs no extension, server or language. */
-const OUTWARD_CODE = String.raw`\mcopy\M.*\mprogram\M|\mlo_export\M|\mpg_file_`;
+const OUTWARD_CODE = String.raw`\mcopy\M.*\mprogram\M|\mprogram\M.*\mcopy\M|\mlo_export\M|\mpg_file_`;
 
 /**
  * Names what in the database can act outside of it: servers, extensions, languages, functions; without duplicates. $1:

@@ -2,7 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReplayOrder, type OrderedReplay, type OrderedUnit } from '../../../src/cluster/replay-order.ts';
 
-const unit = (acknowledgedSequence: number): OrderedUnit => ({ acknowledgedSequence });
+const unit = (acknowledgedSequence: number): OrderedUnit => ({
+  acknowledgedSequence,
+  releasesLocks: false,
+});
 
 /** Lets every promise that can settle do so. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -36,7 +36,7 @@ describe('DatabaseMemory', () => {
       vi.useRealTimers();
     });
 
-    const SCHEMA_OF_TRAITS = 'relrowsecurity';
+    const SCHEMA_OF_TRAITS = 'tgdeferrable';
     const unseen = new StatementText('do $$ begin null; end $$');
     /** What the server says now: names of what reaches out, or an error. */
     function serverOf(state: { reaching: readonly string[] | Error }): ScriptedRunner {
