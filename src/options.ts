@@ -93,7 +93,9 @@ export interface FailoverOptions {
   readonly retryMaxMillis?: number | undefined;
   /**
    * Names of custom settings (`'app.tenant'`) that are set where the driver can't see it, in functions for instance,
-   * and must be carried over to the new server. At most 256. Default none.
+   * and must be carried over to the new server. At most 256. Default none: then a session in which code ran that sets a
+   * setting under a computed name (`set_config($1, $2, false)`) can't be restored (R8). With names given here the driver
+   * takes these, and those that it finds itself, for all there are.
    */
   readonly sessionVariables?: readonly string[] | undefined;
 }

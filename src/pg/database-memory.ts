@@ -8,7 +8,7 @@ import { loadParser, parserReady } from './sql/parser.ts';
 import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
 import type { StatementVerdict } from './sql/statement-verdict.ts';
-import type { JudgedSession, Renewal, StatementJudge } from './statement-judge.ts';
+import type { JudgedSession, PutOff, Renewal, StatementJudge } from './statement-judge.ts';
 import { NOTHING_PROVED, type Judgement } from './judgement.ts';
 import type { StatementText } from './statement-text.ts';
 
@@ -16,6 +16,8 @@ import type { StatementText } from './statement-text.ts';
 const TIME_TO_LIVE_MILLIS = 60_000;
 /** How long a judgement is taken from the text's own memory before the catalogue's is looked at again. */
 const REMEMBERED_MILLIS = 1_000;
+/** Parsing takes some 0.1 ms a text. */
+const TEXTS_AT_ONCE = 200;
 /** Names of settings met in statements that are kept; beyond it a session that sets one stays unchecked. */
 const MAX_CUSTOM_NAMES = 256;
 
@@ -57,8 +59,10 @@ export class DatabaseMemory implements StatementJudge {
     return [...(this.#traits?.customSettings ?? []), ...this.#customNames];
   }
 
-  get mayPutOff(): boolean {
-    return this.#traits?.hasDeferrableTriggers ?? true;
+  get putOff(): PutOff | null {
+    if (this.#traits === null) return null;
+    if (!this.#traits.hasDeferrableTriggers) return 'nothing';
+    return this.#traits.dynamicSetConfig ? 'uncheckable-code' : 'code';
   }
 
   /** Begins to load the parser, so that it is there when the first statement has been answered. */
@@ -93,15 +97,24 @@ export class DatabaseMemory implements StatementJudge {
     if (session.searchPath === null) return texts.map(() => NOTHING_PROVED);
     const isRenewed = renewal !== undefined && (renewal.proofs || traits.reachesOutside);
     const catalogue = isRenewed ? this.#catalogueOf(renewal.server, traits) : this.#catalogue;
-    const verdicts = await catalogue.resolve(
-      texts.map(({ text }) => text),
-      catalogueSession(session, session.searchPath),
-      runner,
-      isRenewed ? renewal.notBeforeMillis : undefined,
-    );
-    return texts.map((text, index) =>
-      text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session, catalogue, traits),
-    );
+    const judgements: Judgement[] = [];
+    for (let from = 0; from < texts.length; from += TEXTS_AT_ONCE) {
+      // A long journal must not hold up everything else in the process (review D5).
+      if (from > 0) await new Promise((resolve) => setImmediate(resolve));
+      const some = texts.slice(from, from + TEXTS_AT_ONCE);
+      const verdicts = await catalogue.resolve(
+        some.map(({ text }) => text),
+        catalogueSession(session, session.searchPath),
+        runner,
+        isRenewed ? renewal.notBeforeMillis : undefined,
+      );
+      for (const [index, text] of some.entries()) {
+        judgements.push(
+          text.text === '' ? NOTHING_PROVED : this.#judge(text, verdicts[index]!, session, catalogue, traits),
+        );
+      }
+    }
+    return judgements;
   }
 
   definitionsChanged(): void {

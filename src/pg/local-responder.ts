@@ -92,15 +92,16 @@ export class LocalResponder {
   }
 
   /**
-   * The session ends before its plan is carried out. Of the units at the head more can be said than that the connection
-   * is gone: what became of them. The rest has no effect, and gets the error that the socket is closed with.
+   * The session ends before its plan is carried out (`plan` null: before all of it was told). Of the units at the head more
+   * can be said than that the connection is gone: what became of them. The rest gets the error that the socket is closed with.
    */
-  lastWords({ resolve, fates, situation }: LossPlan, cause: Error): Buffer | null {
+  lastWords(plan: LossPlan | null, cause: Error): LastWords {
     const words: Buffer[] = [];
+    const { pending } = this.#conversation;
+    let told = 0;
     let isEndOwed = false;
-    for (const [index, unit] of this.#conversation.pending.entries()) {
-      const isSent = situation.pending[index]?.sent ?? false;
-      const fate = resolve === null ? fates[index] : isSent ? 'unknown' : undefined;
+    for (const [index, unit] of pending.entries()) {
+      const fate = this.#fateOf(unit, index, plan);
       const isError = fate === 'unknown' || fate === 'lost';
       if (unit.answeredLocally || !(isError || isFinished(fate))) break;
       // pg takes the next answer only behind the end of this one.
@@ -108,17 +109,21 @@ export class LocalResponder {
       isEndOwed = isError;
       if (!isError) words.push(this.#answer(unit, fate, index === 0 ? this.#conversation.given : 0));
       else if (unit.error === null) words.push(errorAnswer(this.#passage.send(fateError(fate, cause)), null));
+      told++;
     }
-    return words.length === 0 ? null : Buffer.concat(words);
+    const isInDoubt = pending.some((unit, index) => {
+      const fate = index < told ? undefined : this.#fateOf(unit, index, plan);
+      return fate === 'unknown' || fate === 'lost' || isFinished(fate);
+    });
+    return { bytes: words.length === 0 ? null : Buffer.concat(words), isInDoubt };
   }
 
-  /** Of a unit that is still pending nobody can say that it has no effect. `plan`: if it was not carried out yet. */
-  hasDoubt(plan: LossPlan | null): boolean {
-    return this.#conversation.pending.some((unit, index) => {
-      const planned = plan === null ? undefined : plan.resolve === null ? plan.fates[index] : 'unknown';
-      const fate = this.#fates.get(unit) ?? planned;
-      return unit.writtenTo > unit.start && (fate === 'unknown' || fate === 'lost' || fate === 'finish');
-    });
+  /** As decided, or as planned; undefined if it never took effect, or never will. */
+  #fateOf(unit: PgUnit, index: number, plan: LossPlan | null): Fate | undefined {
+    const decided = this.#fates.get(unit);
+    if (decided !== undefined || plan === null) return decided;
+    if (plan.resolve === null) return plan.fates[index];
+    return plan.situation.pending[index]?.sent === true ? 'unknown' : undefined;
   }
 
   #answer(unit: PgUnit, fate: Fate, given: number): Buffer {
@@ -177,6 +182,13 @@ export class LocalResponder {
     this.#isDoomTold = false;
     this.#host.doomEnded();
   }
+}
+
+/** What is still said of pending units when their session ends. */
+export interface LastWords {
+  readonly bytes: Buffer | null;
+  /** Of one of the others as well it is not certain that it has no effect: the closing error must say so. */
+  readonly isInDoubt: boolean;
 }
 
 type Finished = 'finish' | 'finish-rollback' | 'finish-failed';

@@ -543,10 +543,9 @@ export class LogicalSession
   closeWith(error: Error): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
-    const words = 'plan' in state ? this.#responder.lastWords(state.plan, error) : null;
-    if (words !== null) this.deliver(words);
+    const { bytes, isInDoubt } = this.#responder.lastWords('plan' in state ? state.plan : null, error);
+    if (bytes !== null) this.deliver(bytes);
     if (this.#isOver()) return;
-    const isInDoubt = this.#responder.hasDoubt('plan' in state ? state.plan : null);
     this.#cancelReplay();
     this.dispatch({ kind: 'failed' });
     this.#socket.destroy(isInDoubt ? fateError('unknown', error) : error);

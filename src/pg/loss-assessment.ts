@@ -30,6 +30,9 @@ export interface AssessedSession {
   readonly refusal: string | null;
 }
 
+/** Judging takes some 0.1 ms a text that is not remembered. */
+const MAX_JUDGED_AT_LOSS = 500;
+
 /** R7, A7 */
 const ACTED_OUTSIDE =
   'one of its statements may have acted outside the database (dblink, foreign tables, COPY … PROGRAM, untrusted ' +
@@ -101,7 +104,11 @@ export class LossAssessment {
 
   /** The same of all that ran, or was to run, since the transaction began. */
   #judgeAll(): ReadonlyMap<PgUnit, UnitJudgement> {
-    const { journal, pending } = this.#session.conversation;
+    const { conversation, memory, isConnected } = this.#session;
+    const { journal, pending } = conversation;
+    // At the loss nothing is proved, so it need not hold up everybody: on the new connection all of it is judged.
+    if (!isConnected && journal.units.length > MAX_JUDGED_AT_LOSS)
+      return this.#judge(pending, memory.namesInDoubt);
     return this.#judge([...journal.units, ...pending], false);
   }
 

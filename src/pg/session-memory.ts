@@ -33,6 +33,7 @@ export interface SessionMemoryOptions {
   readonly namesAreTold: boolean;
 }
 
+const PUT_OFF = 'a trigger that was put off to the end of its transaction';
 /** What runs the triggers that were put off. */
 const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
 
@@ -61,6 +62,8 @@ export class SessionMemory {
   #namesChanged = false;
   /** The same, or nobody can say whether it has: then nothing is proved of what follows. */
   #namesInDoubt = false;
+  /** A transaction ended while names were in doubt, and it was not known yet whether triggers can be put off to its end. */
+  #mayHavePutOff = false;
   /** What no check shows, for the life of the connection. */
   #pins: readonly SessionPin[] = [];
   /** Something ran whose effect on the state no check can find. */
@@ -131,9 +134,7 @@ export class SessionMemory {
       const judgement = this.#judge.known(text, this.judged);
       const isSafe = judgement?.sessionSafe === true && !judgement.changesNames;
       if (isSafe && judgement.restsOnCode) this.#trust(text);
-      if (this.#namesInDoubt && this.#judge.mayPutOff && text.commands.some((one) => COMMITS.has(one))) {
-        this.#next({ kind: 'touched', reason: 'a trigger that was put off to the end of its transaction' });
-      }
+      if (this.#namesInDoubt && text.commands.some((one) => COMMITS.has(one))) this.#committedInDoubt();
       if (isSafe && !this.#namesInDoubt) continue;
       isNoted = true;
       if (isSafe) {
@@ -160,6 +161,13 @@ export class SessionMemory {
     this.#next({ kind: 'touched', reason: 'one of very many different statements' });
   }
 
+  /** What was put off to the COMMIT found its names where nobody knows what they mean. */
+  #committedInDoubt(): void {
+    const { putOff } = this.#judge;
+    if (putOff === null) this.#mayHavePutOff = true;
+    else if (putOff !== 'nothing') this.#touchedBy(PUT_OFF, putOff === 'uncheckable-code');
+  }
+
   /** It counts as safe by what is known of it now; after a loss it is looked at again. */
   #trust(text: StatementText): void {
     const trusted = this.#state.transactionOpen ? this.#trustedInside : this.#trustedBefore;
@@ -171,11 +179,15 @@ export class SessionMemory {
 
   #touched(judgement: Judgement): void {
     this.#lastsBeyondRollback ||= !judgement.undoneByRollback;
-    if (judgement.uncheckable && !this.#options.namesAreTold) this.#uncheckable ??= judgement.unsafeReason;
     for (const pin of judgement.pins) {
       if (!this.#pins.some((one) => one.kind === pin.kind)) this.#pins = [...this.#pins, pin];
     }
-    this.#next({ kind: 'touched', reason: judgement.unsafeReason });
+    this.#touchedBy(judgement.unsafeReason, judgement.uncheckable);
+  }
+
+  #touchedBy(reason: string, uncheckable: boolean): void {
+    if (uncheckable && !this.#options.namesAreTold) this.#uncheckable ??= reason;
+    this.#next({ kind: 'touched', reason });
   }
 
   transactionBegan(): void {
@@ -209,7 +221,6 @@ export class SessionMemory {
     if (this.#state.kind !== 'unchecked' || this.#state.transactionOpen) return;
     const asOf = this.#state.touches;
     this.#next({ kind: 'check-began' });
-    this.#trustedBefore.clear(); // Whatever they did is read back.
     try {
       const snapshot = await checkSession(runner, this.#options.customNames(), this.#pins);
       this.#searchPath = snapshot.searchPath;
@@ -256,6 +267,7 @@ export class SessionMemory {
     this.#unjudgedInside.clear();
     this.#trustedBefore.clear();
     this.#trustedInside.clear();
+    this.#mayHavePutOff = false;
     this.#pins = [];
     this.#namesChanged = false;
     this.#namesInDoubt = false;
@@ -289,11 +301,14 @@ export class SessionMemory {
       moveAll(this.#trustedInside, this.#unjudgedInside);
     }
     const before = takeJudged(this.#unjudgedBefore, learned);
-    if (before.length > 0) {
+    const hadPutOff = this.#mayHavePutOff && this.#judge.putOff !== 'nothing';
+    this.#mayHavePutOff = false;
+    if (before.length > 0 || hadPutOff) {
       const { transactionOpen } = this.#state;
       // The doubt is older than the open transaction, and so is from now on every doubt there is: the safe side.
       if (transactionOpen) this.#next({ kind: 'transaction-ended' });
       for (const judgement of before) this.#touched(judgement);
+      if (hadPutOff) this.#touchedBy(PUT_OFF, this.#judge.putOff !== 'code');
       if (transactionOpen) this.#next({ kind: 'transaction-began' });
     }
     for (const judgement of takeJudged(this.#unjudgedInside, learned)) this.#touched(judgement);

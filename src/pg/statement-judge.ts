@@ -22,6 +22,11 @@ export interface Renewal {
   readonly proofs: boolean;
 }
 
+/**
+ * Triggers that may be put off: none; some; or some, and code that sets settings whose names can't be found out.
+ */
+export type PutOff = 'nothing' | 'code' | 'uncheckable-code';
+
 /** Judges the application's statements. What nobody proved is a write that may have touched everything. */
 export interface StatementJudge {
   /** What is known now, at the cost of a look-up; null if it has to be learned first. */
@@ -37,8 +42,8 @@ export interface StatementJudge {
     session: JudgedSession,
     renewal?: Renewal,
   ): Promise<readonly Judgement[]>;
-  /** Code of the database may be put off to the end of a transaction; true if that is not known. */
-  readonly mayPutOff: boolean;
+  /** What may run at the end of a transaction, put off to there; null if that is not known yet. */
+  readonly putOff: PutOff | null;
   /** A definition was changed: what was learned from the catalogue may be wrong now. */
   definitionsChanged(): void;
 }

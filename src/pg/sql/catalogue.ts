@@ -190,7 +190,7 @@ function sessionProblem({
   temporaryObjects,
   standardConformingStrings,
 }: CatalogueSession): Problem | undefined {
-  if (temporaryObjects) return problem('the session has temporary objects', 'unseen');
+  if (temporaryObjects) return problem('its names may mean something else in this session', 'unseen');
   // The bodies of functions were read with it on.
   return standardConformingStrings === false
     ? problem('standard_conforming_strings is off', 'unseen')

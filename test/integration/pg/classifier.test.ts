@@ -215,7 +215,7 @@ describe.each(['14', '15', '16', '17', '18'])('the classifier on PostgreSQL %s',
     expect(traits).toEqual({
       reaching: ['files', 'file_fdw'],
       reachesOutside: true,
-      hasDeferrableTriggers: true,
+      hasDeferrableTriggers: false,
       customSettings: ['app.other', 'app.tenant', 'app.touched'],
       dynamicSetConfig: false,
     });
