@@ -3,7 +3,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
-import { settingsInCode } from './sql/custom-settings.ts';
+import { settingsInStatement } from './sql/custom-settings.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
 import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
@@ -213,7 +213,7 @@ export class DatabaseMemory implements StatementJudge {
     for (const effect of lasting) if (!this.#noteName(effect)) tooManyNames = true;
     // DO, PREPARE, definitions and strings: the text itself may hold code that sets what no check shows.
     const holdsCode = !verdict.sessionSafe || lasting.some(({ kind }) => kind === 'prepare');
-    const own = holdsCode ? settingsInCode([text.text]) : null;
+    const own = holdsCode ? settingsInStatement(text.text) : null;
     for (const name of own?.names ?? []) if (!this.#keepName(name)) tooManyNames = true;
     const codeSets = (!verdict.sessionSafe && traits.dynamicSetConfig) || own?.isDynamic === true;
     return {

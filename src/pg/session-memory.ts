@@ -293,9 +293,12 @@ export class SessionMemory {
       ]),
     );
     if (renewal === undefined) {
-      const restsOnCode = (text: StatementText): boolean => learned.get(text)?.restsOnCode === true;
-      for (const text of this.#unjudgedBefore) if (restsOnCode(text)) this.#trustedBefore.add(text);
-      for (const text of this.#unjudgedInside) if (restsOnCode(text)) this.#trustedInside.add(text);
+      const isTrusted = (text: StatementText): boolean => {
+        const judgement = learned.get(text);
+        return judgement?.sessionSafe === true && judgement.restsOnCode;
+      };
+      for (const text of this.#unjudgedBefore) if (isTrusted(text)) this.#trustedBefore.add(text);
+      for (const text of this.#unjudgedInside) if (isTrusted(text)) this.#trustedInside.add(text);
     } else {
       moveAll(this.#trustedBefore, this.#unjudgedBefore);
       moveAll(this.#trustedInside, this.#unjudgedInside);

@@ -12,7 +12,12 @@ const CALL =
   /\b(set_config|current_setting)\s*\(\s*(?:[eE]?'((?:[^']|'')*)'\s*(?:::\s*(?:pg_catalog\s*\.\s*)?(?:text|varchar)\s*)?([,)]))?/gi;
 const SET = new RegExp(String.raw`\b(?:set|reset)\s+(?:(?:local|session)\s+)?(${NAME})`, 'gi');
 /** SQL put together at run time: EXECUTE with a string that begins with SET, RESET or SELECT set_config. */
-const DYNAMIC = /\bexecute\b[\s\S]*?'\s*(?:set|reset)\s/i;
+const DYNAMIC = /\bexecute\b[\s\S]*?'\s*(?:set|reset)\s|'\s*(?:set|reset)\s[\s\S]*\bexecute\b/i;
+/** The server's own setting, which pg_settings shows. */
+const IS_PLAIN = /^[A-Za-z_]\w*$/;
+/** In a statement of the application's own: code that runs SQL which nobody sees, or that is spelled with escapes. */
+const HIDES_CODE = /\b(?:do|function|procedure)\b[\s\S]*(?:\bexecute\b|\\)/i;
+const COMMENT = /\/\*[\s\S]*?\*\/|--[^\n]*/g;
 const IS_NAME = new RegExp(`^${NAME}$`);
 
 /**
@@ -23,14 +28,31 @@ export function settingsInCode(bodies: Iterable<string>): SettingsInCode {
   const names = new Set<string>();
   let isDynamic = false;
   for (const body of bodies) {
-    for (const [, call, name, after] of body.matchAll(CALL)) {
-      if (after !== undefined && name !== undefined && IS_NAME.test(name)) names.add(name.toLowerCase());
-      // A name without a dot is the server's own setting, which pg_settings shows.
-      if (after === undefined && call?.toLowerCase() === 'set_config') isDynamic = true;
+    // What looks like a comment may stand in a string.
+    for (const text of new Set([body, body.replaceAll(COMMENT, ' ')])) {
+      const found = settingsIn(text.replaceAll('"', ''));
+      for (const name of found.names) names.add(name);
+      isDynamic ||= found.isDynamic;
     }
-    for (const [, name] of body.replaceAll('"', '').matchAll(SET))
-      if (name !== undefined) names.add(name.toLowerCase());
-    isDynamic ||= DYNAMIC.test(body);
   }
+  return { names, isDynamic };
+}
+
+/** The same for a statement of the application's own, which may hold code (DO, CREATE FUNCTION, a string that is run). */
+export function settingsInStatement(text: string): SettingsInCode {
+  const { names, isDynamic } = settingsInCode([text]);
+  return { names, isDynamic: isDynamic || HIDES_CODE.test(text) };
+}
+
+function settingsIn(text: string): SettingsInCode {
+  const names = new Set<string>();
+  let isDynamic = DYNAMIC.test(text);
+  for (const [, call, name, after] of text.matchAll(CALL)) {
+    const isSet = call?.toLowerCase() === 'set_config';
+    if (after === undefined || name === undefined) isDynamic ||= isSet;
+    else if (IS_NAME.test(name)) names.add(name.toLowerCase());
+    else isDynamic ||= isSet && !IS_PLAIN.test(name);
+  }
+  for (const [, name] of text.matchAll(SET)) if (name !== undefined) names.add(name.toLowerCase());
   return { names, isDynamic };
 }

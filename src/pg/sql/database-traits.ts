@@ -22,7 +22,7 @@ const MAX_BODIES = 5_000;
 /** Code that sets or reads a setting. */
 const INTERESTING_CODE =
   String.raw`set_config|current_setting|\m(?:re)?set\s+(?:(?:local|session)\s+)?"?[[:alpha:]_]\w*"?\.` +
-  String.raw`|\mexecute\M.*''\s*(?:re)?set\s`;
+  String.raw`|\mexecute\M.*''\s*(?:re)?set\s|''\s*(?:re)?set\s.*\mexecute\M`;
 
 /** set_config and the two current_setting, as they stand in node trees. */
 function mentionsSettings(tree: string): string {
