@@ -7,6 +7,7 @@ import {
 } from '../session/session-cleanliness.ts';
 import { checkSession } from './session-check.ts';
 import { castsDoubt } from './judge-units.ts';
+import { NotedTexts } from './noted-texts.ts';
 import { pinReason, type SessionPin, type SessionSnapshot } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
@@ -37,8 +38,7 @@ const PUT_OFF = 'a trigger that was put off to the end of its transaction';
 /** What runs the triggers that were put off. */
 const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
 
-/** Texts run since the last check that nobody has judged yet; above this the session counts as touched. */
-const MAX_UNJUDGED_TEXTS = 1_000;
+const TOO_MANY = 'one of very many different statements';
 
 /**
  * What the driver knows of one session's state, and how it comes to know it: judged statements, and checks while the
@@ -49,12 +49,10 @@ export class SessionMemory {
   readonly #options: SessionMemoryOptions;
   /** A null snapshot is the state in which a connection is dialled: nothing to restore. */
   #state: SessionCleanliness<SessionSnapshot | null> = cleanSession<SessionSnapshot | null>(null);
-  /** Texts that rest on code which somebody may have made anew before they ran: in the same two parts. */
-  readonly #trustedBefore = new Set<StatementText>();
-  readonly #trustedInside = new Set<StatementText>();
-  /** Texts that nobody has judged: from before the open transaction, and inside it (a replay runs those again). */
-  readonly #unjudgedBefore = new Set<StatementText>();
-  readonly #unjudgedInside = new Set<StatementText>();
+  /** What nobody has judged. */
+  readonly #unjudged = new NotedTexts();
+  /** What counts as safe, but rests on code that somebody may have made anew before it ran. */
+  readonly #trusted = new NotedTexts();
   #searchPath: string | null = null;
   #standardStrings = true;
   #judged: JudgedSession = { searchPath: null, standardStrings: true, temporaryObjects: false };
@@ -121,7 +119,13 @@ export class SessionMemory {
   /** The server has reported a parameter. */
   parameter(name: string, value: string): void {
     if (name === 'standard_conforming_strings') this.#standardStrings = value === 'on';
-    else if (name === 'search_path') this.#searchPath = value; // Reported from PostgreSQL 18 on.
+    else if (name === 'search_path') this.#pathIs(value); // Reported from PostgreSQL 18 on.
+  }
+
+  /** What was trusted found its names along another path: looked at again along this one it would seem to be something else. */
+  #pathIs(searchPath: string): void {
+    if (searchPath !== this.#searchPath) this.#trusted.clear();
+    this.#searchPath = searchPath;
   }
 
   /**
@@ -153,12 +157,9 @@ export class SessionMemory {
   }
 
   #postpone(text: StatementText): void {
-    const unjudged = this.#state.transactionOpen ? this.#unjudgedInside : this.#unjudgedBefore;
-    unjudged.add(text);
-    if (unjudged.size <= MAX_UNJUDGED_TEXTS) return;
-    unjudged.clear();
+    if (this.#unjudged.add(text, this.#state.transactionOpen)) return;
     this.#lastsBeyondRollback = true;
-    this.#next({ kind: 'touched', reason: 'one of very many different statements' });
+    this.#next({ kind: 'touched', reason: TOO_MANY });
   }
 
   /** What was put off to the COMMIT found its names where nobody knows what they mean. */
@@ -170,11 +171,8 @@ export class SessionMemory {
 
   /** It counts as safe by what is known of it now; after a loss it is looked at again. */
   #trust(text: StatementText): void {
-    const trusted = this.#state.transactionOpen ? this.#trustedInside : this.#trustedBefore;
-    trusted.add(text);
-    if (trusted.size <= MAX_UNJUDGED_TEXTS) return;
-    trusted.clear();
-    this.#next({ kind: 'touched', reason: 'one of very many different statements' });
+    if (!this.#trusted.add(text, this.#state.transactionOpen))
+      this.#next({ kind: 'touched', reason: TOO_MANY });
   }
 
   #touched(judgement: Judgement): void {
@@ -202,14 +200,14 @@ export class SessionMemory {
   }
 
   transactionEnded(): void {
-    moveAll(this.#unjudgedInside, this.#unjudgedBefore);
-    moveAll(this.#trustedInside, this.#trustedBefore);
+    this.#unjudged.transactionEnded();
+    this.#trusted.transactionEnded();
     this.#next({ kind: 'transaction-ended' });
   }
 
   /** True if there is something to find out while the session is idle. */
   get wantsAttention(): boolean {
-    return this.#unjudgedBefore.size > 0 || this.#state.kind === 'unchecked';
+    return this.#unjudged.before.size > 0 || this.#state.kind === 'unchecked';
   }
 
   /**
@@ -223,7 +221,7 @@ export class SessionMemory {
     this.#next({ kind: 'check-began' });
     try {
       const snapshot = await checkSession(runner, this.#options.customNames(), this.#pins);
-      this.#searchPath = snapshot.searchPath;
+      this.#pathIs(snapshot.searchPath);
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {
       const reason =
@@ -263,10 +261,8 @@ export class SessionMemory {
 
   /** The new connection has this state. */
   restored(snapshot: SessionSnapshot | null): void {
-    this.#unjudgedBefore.clear();
-    this.#unjudgedInside.clear();
-    this.#trustedBefore.clear();
-    this.#trustedInside.clear();
+    this.#unjudged.clear();
+    this.#trusted.clear();
     this.#mayHavePutOff = false;
     this.#pins = [];
     this.#namesChanged = false;
@@ -277,8 +273,8 @@ export class SessionMemory {
   }
 
   async #judgeAll(runner: SqlRunner, renewal?: Renewal): Promise<void> {
-    const trusted = renewal === undefined ? [] : [...this.#trustedBefore, ...this.#trustedInside];
-    const texts = [...new Set([...this.#unjudgedBefore, ...this.#unjudgedInside, ...trusted])];
+    const trusted = renewal === undefined ? [] : this.#trusted.all();
+    const texts = [...new Set([...this.#unjudged.all(), ...trusted])];
     if (texts.length === 0) return;
     const asked = renewal === undefined || trusted.length === 0 ? renewal : { ...renewal, proofs: true };
     const judgements = await this.#judge.learn(texts, runner, this.judged, asked);
@@ -292,18 +288,9 @@ export class SessionMemory {
           : judgements[index]!,
       ]),
     );
-    if (renewal === undefined) {
-      const isTrusted = (text: StatementText): boolean => {
-        const judgement = learned.get(text);
-        return judgement?.sessionSafe === true && judgement.restsOnCode;
-      };
-      for (const text of this.#unjudgedBefore) if (isTrusted(text)) this.#trustedBefore.add(text);
-      for (const text of this.#unjudgedInside) if (isTrusted(text)) this.#trustedInside.add(text);
-    } else {
-      moveAll(this.#trustedBefore, this.#unjudgedBefore);
-      moveAll(this.#trustedInside, this.#unjudgedInside);
-    }
-    const before = takeJudged(this.#unjudgedBefore, learned);
+    if (renewal === undefined) this.#trustAll(learned);
+    else this.#trusted.moveTo(this.#unjudged);
+    const before = takeJudged(this.#unjudged.before, learned);
     const hadPutOff = this.#mayHavePutOff && this.#judge.putOff !== 'nothing';
     this.#mayHavePutOff = false;
     if (before.length > 0 || hadPutOff) {
@@ -314,18 +301,21 @@ export class SessionMemory {
       if (hadPutOff) this.#touchedBy(PUT_OFF, this.#judge.putOff !== 'code');
       if (transactionOpen) this.#next({ kind: 'transaction-began' });
     }
-    for (const judgement of takeJudged(this.#unjudgedInside, learned)) this.#touched(judgement);
+    for (const judgement of takeJudged(this.#unjudged.inside, learned)) this.#touched(judgement);
+  }
+
+  #trustAll(learned: ReadonlyMap<StatementText, Judgement>): void {
+    const isTrusted = (text: StatementText): boolean => {
+      const judgement = learned.get(text);
+      return judgement?.sessionSafe === true && judgement.restsOnCode;
+    };
+    for (const text of this.#unjudged.before) if (isTrusted(text)) this.#trusted.before.add(text);
+    for (const text of this.#unjudged.inside) if (isTrusted(text)) this.#trusted.inside.add(text);
   }
 
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {
     this.#state = nextCleanliness(this.#state, event);
   }
-}
-
-function moveAll(from: Set<StatementText>, to: Set<StatementText>): void {
-  if (from.size === 0) return;
-  for (const text of from) to.add(text);
-  from.clear();
 }
 
 /** Takes what was judged out of the set: the judgements of the texts that may have touched the session's state. */

@@ -1,0 +1,46 @@
+import type { StatementText } from './statement-text.ts';
+
+/** In each of the two parts. */
+const MAX_TEXTS = 1_000;
+
+/**
+ * Texts that ran in a session and are still to be judged, in two parts: from before the open transaction, and inside it,
+ * where a replay runs them again.
+ */
+export class NotedTexts {
+  readonly before = new Set<StatementText>();
+  readonly inside = new Set<StatementText>();
+
+  /** False if there are too many: they are forgotten. */
+  add(text: StatementText, isInside: boolean): boolean {
+    const part = isInside ? this.inside : this.before;
+    part.add(text);
+    if (part.size <= MAX_TEXTS) return true;
+    part.clear();
+    return false;
+  }
+
+  transactionEnded(): void {
+    moveAll(this.inside, this.before);
+  }
+
+  moveTo(other: NotedTexts): void {
+    moveAll(this.before, other.before);
+    moveAll(this.inside, other.inside);
+  }
+
+  clear(): void {
+    this.before.clear();
+    this.inside.clear();
+  }
+
+  all(): readonly StatementText[] {
+    return [...this.before, ...this.inside];
+  }
+}
+
+function moveAll(from: Set<StatementText>, to: Set<StatementText>): void {
+  if (from.size === 0) return;
+  for (const text of from) to.add(text);
+  from.clear();
+}
