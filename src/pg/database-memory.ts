@@ -3,7 +3,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
-import { settingsInStatement } from './sql/custom-settings.ts';
+import { settingsInStatement } from './sql/settings-in-statement.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
 import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
@@ -211,9 +211,8 @@ export class DatabaseMemory implements StatementJudge {
     const lasting = effects.filter(isLasting);
     let tooManyNames = false;
     for (const effect of lasting) if (!this.#noteName(effect)) tooManyNames = true;
-    // DO, PREPARE, definitions and strings: the text itself may hold code that sets what no check shows.
     const holdsCode = !verdict.sessionSafe || lasting.some(({ kind }) => kind === 'prepare');
-    const own = holdsCode ? settingsInStatement(text.text) : null;
+    const own = holdsCode ? settingsInStatement(text.text, facts) : null;
     for (const name of own?.names ?? []) if (!this.#keepName(name)) tooManyNames = true;
     const codeSets = (!verdict.sessionSafe && traits.dynamicSetConfig) || own?.isDynamic === true;
     return {

@@ -12,11 +12,12 @@ const CALL =
   /\b(set_config|current_setting)\s*\(\s*(?:[eE]?'((?:[^']|'')*)'\s*(?:::\s*(?:pg_catalog\s*\.\s*)?(?:text|varchar)\s*)?([,)]))?/gi;
 const SET = new RegExp(String.raw`\b(?:set|reset)\s+(?:(?:local|session)\s+)?(${NAME})`, 'gi');
 /** SQL put together at run time: EXECUTE with a string that begins with SET, RESET or SELECT set_config. */
-const DYNAMIC = /\bexecute\b[\s\S]*?'\s*(?:set|reset)\s|'\s*(?:set|reset)\s[\s\S]*\bexecute\b/i;
+const DYNAMIC = /\bexecute\b[\s\S]*?'\s*(?:set|reset)\s/i;
+/** The same with the string in a variable; the SET of an UPDATE that is put together looks alike. */
+const DYNAMIC_LATER = /'\s*(?:set|reset)\s[\s\S]*\bexecute\b/i;
+const UPDATE = /\bupdate\b/i;
 /** The server's own setting, which pg_settings shows. */
 const IS_PLAIN = /^[A-Za-z_]\w*$/;
-/** In a statement of the application's own: code that runs SQL which nobody sees, or that is spelled with escapes. */
-const HIDES_CODE = /\b(?:do|function|procedure)\b[\s\S]*(?:\bexecute\b|\\)/i;
 const COMMENT = /\/\*[\s\S]*?\*\/|--[^\n]*/g;
 const IS_NAME = new RegExp(`^${NAME}$`);
 
@@ -38,15 +39,9 @@ export function settingsInCode(bodies: Iterable<string>): SettingsInCode {
   return { names, isDynamic };
 }
 
-/** The same for a statement of the application's own, which may hold code (DO, CREATE FUNCTION, a string that is run). */
-export function settingsInStatement(text: string): SettingsInCode {
-  const { names, isDynamic } = settingsInCode([text]);
-  return { names, isDynamic: isDynamic || HIDES_CODE.test(text) };
-}
-
 function settingsIn(text: string): SettingsInCode {
   const names = new Set<string>();
-  let isDynamic = DYNAMIC.test(text);
+  let isDynamic = DYNAMIC.test(text) || (DYNAMIC_LATER.test(text) && !UPDATE.test(text));
   for (const [, call, name, after] of text.matchAll(CALL)) {
     const isSet = call?.toLowerCase() === 'set_config';
     if (after === undefined || name === undefined) isDynamic ||= isSet;
