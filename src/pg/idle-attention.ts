@@ -1,13 +1,20 @@
 import type { ServerConnection } from './server-connection.ts';
 import type { SqlRunner } from './sql-runner.ts';
 
+/** A pinned session is refused anyhow: looking again only finds out that it is pinned no more. */
+const PINNED_CHECK_MILLIS = 1_000;
+
 /** What looking after a session needs of it. */
 export interface AttendedSession {
   readonly connection: ServerConnection | null;
   /** Online, and nothing of anybody's is under way. */
   readonly isIdle: boolean;
   readonly context: { readonly options: { readonly stateCheckMillis: number } };
-  readonly memory: { readonly wantsAttention: boolean; attend(runner: SqlRunner): Promise<void> };
+  readonly memory: {
+    readonly wantsAttention: boolean;
+    readonly isPinned: boolean;
+    attend(runner: SqlRunner): Promise<void>;
+  };
   readonly marks: { statementMayBeGone(): void };
   /** Nothing of the application's is sent until as many `letGo`. */
   hold(): void;
@@ -29,7 +36,10 @@ export class IdleAttention {
 
   /** The session has just become idle, and there is something to find out. */
   wanted(): void {
-    if (performance.now() - this.#last >= this.#session.context.options.stateCheckMillis) {
+    const { context, memory } = this.#session;
+    const { stateCheckMillis } = context.options;
+    const least = memory.isPinned ? Math.max(stateCheckMillis, PINNED_CHECK_MILLIS) : stateCheckMillis;
+    if (performance.now() - this.#last >= least) {
       this.#attend();
       return;
     }

@@ -268,13 +268,18 @@ export class ServerConnection implements SqlRunner {
           this.#fatal = { fields, message: Buffer.from(bytes.subarray(start, end)) };
           return false;
         }
-        return this.#responders[0]?.message(type, bytes, start, end) ?? false;
+        return this.#answerOrStray(type, bytes, start, end);
       }
-      default: {
-        const responder = this.#responders[0];
-        return responder === undefined ? false : responder.message(type, bytes, start, end);
-      }
+      default:
+        return this.#answerOrStray(type, bytes, start, end);
     }
+  }
+
+  /** What nobody asked for is the application's to see: pg gives up a connection that is out of step. */
+  #answerOrStray(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
+    const responder = this.#responders[0];
+    if (responder !== undefined) return responder.message(type, bytes, start, end);
+    return this.#owner?.asynchronous(type, bytes, start, end) ?? false;
   }
 
   #lose(fatal: ErrorFields | null, fatalMessage: Buffer | null): void {

@@ -205,6 +205,12 @@ export class SessionMemory {
     this.#next({ kind: 'transaction-ended' });
   }
 
+  /** As last read, the session holds what no other server has: lost now it is refused whatever a check would say. */
+  get isPinned(): boolean {
+    const { snapshot } = this.#state;
+    return snapshot !== null && pinReason(snapshot) !== null;
+  }
+
   /** True if there is something to find out while the session is idle. */
   get wantsAttention(): boolean {
     return this.#unjudged.before.size > 0 || this.#state.kind === 'unchecked';
@@ -255,8 +261,8 @@ export class SessionMemory {
       return `session state unknown: ${this.#uncheckable} may have set settings whose names can't be found out`;
     }
     const after = stateAfterLoss(this.#state);
-    if (after.kind === 'refuse' && !after.sinceTransaction) return after.reason;
-    return after.snapshot === null ? null : pinReason(after.snapshot);
+    const pinned = after.snapshot === null ? null : pinReason(after.snapshot);
+    return pinned ?? (after.kind === 'refuse' && !after.sinceTransaction ? after.reason : null);
   }
 
   /** The new connection has this state. */

@@ -41,7 +41,9 @@ export class VirtualSocket extends Duplex {
 
   /** Same call as net.Socket's; the address is the driver's business. */
   connect(): this {
-    this.#backend.open();
+    // Destroyed before it was used (pg-pool's timeout does that while an overridden `connect` still waits): say so.
+    if (this.destroyed) process.nextTick(() => this.emit('close'));
+    else this.#backend.open();
     return this;
   }
 
@@ -103,7 +105,11 @@ export class VirtualSocket extends Duplex {
     if (chunk !== undefined && chunk !== null && typeof chunk !== 'function') this.write(chunk);
     this.#closing = true;
     // As with a real socket, 'close' comes later and not from inside the call.
-    process.nextTick(() => this.destroy());
+    process.nextTick(() => {
+      // As with a real socket when the server hangs up: 'end' for who reads, in front of 'close'.
+      if (!this.destroyed) this.push(null);
+      this.destroy();
+    });
     return this;
   }
 
@@ -138,6 +144,10 @@ export class VirtualSocket extends Duplex {
 
   get authorized(): boolean | undefined {
     return this.#tls?.authorized;
+  }
+
+  get alpnProtocol(): string | false | null | undefined {
+    return this.#tls?.alpnProtocol;
   }
 
   getPeerCertificate(detailed = false): unknown {

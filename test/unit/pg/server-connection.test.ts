@@ -45,7 +45,8 @@ class Owner implements ConnectionOwner {
     return true;
   }
 
-  asynchronous(): boolean {
+  asynchronous(type: number): boolean {
+    this.told.push(`asynchronous ${String.fromCharCode(type)}`);
     return true;
   }
 
@@ -113,6 +114,19 @@ const answer = (...rows: readonly string[]): Buffer[] => [
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('what the server sends', () => {
+  it('unasked for is the application’s to see, which gives up a connection that is out of step', async () => {
+    const { socket, owner } = lab();
+    const stray = [
+      row('a'),
+      commandComplete('SELECT'),
+      errorResponse(new Map([['S', 'ERROR'], ['V', 'ERROR'], ['C', 'XX000'], ['M', 'stray']])), // prettier-ignore
+    ];
+    socket.push(Buffer.concat([...stray, readyForQuery(0x49)]));
+    await turn();
+    expect(owner.told).toEqual(['asynchronous D', 'asynchronous C', 'asynchronous E', 'deliver']);
+    expect(owner.bytes).toBe(Buffer.concat(stray).toString('hex'));
+  });
+
   it('is the same however it is cut into chunks, and nothing but whole messages is handed on', async () => {
     const stream = fc.array(
       fc.oneof(

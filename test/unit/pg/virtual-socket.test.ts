@@ -147,3 +147,30 @@ describe('connecting', () => {
     expect(connected).toHaveBeenCalledTimes(1);
   });
 });
+
+describe('ending', () => {
+  it('tells who reads of the end, in front of the close', async () => {
+    const { socket } = lab();
+    const told: string[] = [];
+    for (const event of ['end', 'close']) socket.on(event, () => told.push(event));
+    socket.resume();
+    socket.end();
+    expect(told).toEqual([]);
+    await turn();
+    await turn();
+    expect(told).toEqual(['end', 'close']);
+  });
+
+  it('says that it is closed to who connects a socket that was destroyed before', async () => {
+    const { backend, socket } = lab();
+    socket.destroy();
+    await turn();
+    const closed = vi.fn();
+    socket.on('close', closed);
+    socket.connect();
+    expect(closed).not.toHaveBeenCalled();
+    await turn();
+    expect(closed).toHaveBeenCalledOnce();
+    expect(backend.told).not.toContain('open');
+  });
+});
