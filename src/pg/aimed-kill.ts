@@ -35,15 +35,13 @@ export async function serverGoesOn(
   lost: ServerIdentity,
   signal: AbortSignal,
 ): Promise<boolean> {
-  try {
-    const seen = await session.observe(lost.address, signal);
-    if (seen.kind === 'rejected' && seen.code === NO_SUCH_DATABASE) return true;
-    // Who is on a standby asks for no primary.
-    if (!session.followsPrimary) return seen.kind === 'reachable' && seen.incarnation === lost.incarnation;
-    // A server may go on and have been deposed.
-    const host = await ticket.primary(signal);
-    return host.incarnation === lost.incarnation;
-  } catch {
-    return false;
-  }
+  // Who is on a standby asks for no primary. Both at once: they have little time.
+  const search = session.followsPrimary ? ticket.primary(signal) : Promise.reject(new Error('not asked'));
+  const [found, seen] = await Promise.allSettled([search, session.observe(lost.address, signal)]);
+  // A server may go on and have been deposed.
+  if (found.status === 'fulfilled') return found.value.incarnation === lost.incarnation;
+  if (seen.status === 'rejected') return false;
+  const { value } = seen;
+  if (value.kind === 'rejected') return value.code === NO_SUCH_DATABASE;
+  return value.kind === 'reachable' && value.incarnation === lost.incarnation;
 }

@@ -19,18 +19,26 @@ export interface UnitJudgement {
 /** The judgement of a text; with `inDoubt` of one whose names may mean something else by now. Null if it is not known. */
 export type JudgementOf = (text: StatementText, inDoubt: boolean) => Judgement | null;
 
+export interface JudgedFrom {
+  /** Something in front of the first unit may have changed what names mean. Default false. */
+  readonly isInDoubt?: boolean;
+  /** Code of the database may be put off to the end of the transaction. Default true. */
+  readonly mayPutOff?: boolean;
+}
+
 /**
  * Judges units in the order in which they ran in one session. Behind a statement that may have changed what names mean
  * (search_path, be it only for the transaction; definitions; code that nobody sees through) nothing is proved: the same
- * text may call another function there. `isInDoubt`: so it is from the first one on.
+ * text may call another function there.
  */
 export function judgeUnits(
   units: Iterable<PgUnit>,
   judgementOf: JudgementOf,
-  isInDoubt = false,
+  { isInDoubt = false, mayPutOff = true }: JudgedFrom = {},
 ): ReadonlyMap<PgUnit, UnitJudgement> {
   const judged = new Map<PgUnit, UnitJudgement>();
   let inDoubt = isInDoubt;
+  let namesChanged = isInDoubt;
   for (const unit of units) {
     let provedRead = unit.texts.length > 0;
     let staysInside = provedRead;
@@ -46,10 +54,11 @@ export function judgeUnits(
       restsOnCode ||= judgement?.restsOnCode ?? true;
       isKnown &&= judgement !== null;
       inDoubt ||= castsDoubt(text, judgement);
+      namesChanged ||= mayChangeNames(text, judgement);
     }
     judged.set(unit, { provedRead, restsOnCode, staysInside, orderSensitive, isKnown });
   }
-  return inDoubt ? withWhatWasPutOff(judged, judgementOf) : judged;
+  return mayPutOff && namesChanged ? withWhatWasPutOff(judged, judgementOf) : judged;
 }
 
 /**
@@ -67,6 +76,12 @@ function withWhatWasPutOff(
       return [unit, { ...judgement, staysInside }];
     }),
   );
+}
+
+/** The same as far as it concerns what was put off before: not by every statement that leaves a trace in the session. */
+function mayChangeNames(text: StatementText, judgement: Judgement | null): boolean {
+  if (text.isTransactionControl) return false;
+  return judgement === null || judgement.changesNames || judgement.runsUnseenCode || text.mayDefine;
 }
 
 /** True if what is judged behind this text may be judged wrongly. */

@@ -11,6 +11,8 @@ export interface Judgement {
   readonly restsOnCode: boolean;
   /** Proved to act on nothing outside of this database (A7). */
   readonly staysInside: boolean;
+  /** It runs code that nobody sees through. */
+  readonly runsUnseenCode: boolean;
   /** Proved to leave the session's state alone (A8). */
   readonly sessionSafe: boolean;
   /** What it may do to the session's state is undone if its transaction is rolled back (SET is, locks are not). */
@@ -21,6 +23,8 @@ export interface Judgement {
   readonly changesNames: boolean;
   /** No check can find out what it did to the session's state: code with settings whose names nobody knows. */
   readonly uncheckable: boolean;
+  /** The same, because more names of settings were met than are kept. */
+  readonly tooManyNames: boolean;
   /** What it did for certain and no check shows: LOAD, setseed. */
   readonly pins: readonly SessionPin[];
   /** Why it may touch session state, in words for the user and without any value. */
@@ -31,11 +35,13 @@ export const NOTHING_PROVED: Judgement = {
   provedRead: false,
   restsOnCode: true,
   staysInside: false,
+  runsUnseenCode: true,
   sessionSafe: false,
   undoneByRollback: false,
   orderSensitive: true,
   changesNames: true,
   uncheckable: false,
+  tooManyNames: false,
   pins: [],
   unsafeReason: 'a statement that nobody could read',
 };

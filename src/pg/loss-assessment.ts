@@ -122,7 +122,7 @@ export class LossAssessment {
           ? (anew?.inDoubt ?? context.database.known(text, memory.judgedInDoubt))
           : (anew?.byName ?? context.database.known(text, memory.judged));
       },
-      isInDoubt,
+      { isInDoubt, mayPutOff: context.database.putOff !== 'nothing' },
     );
   }
 

@@ -43,6 +43,8 @@ export class MarkKeeper {
   #awaited = 0;
   #insideRequest = 0;
   #isBroken = false;
+  /** The mark inside the unit in flight was run: a unit that failed has skipped it, its Parse too. */
+  #wasRun = true;
 
   constructor(host: MarkHost, conversation: Conversation) {
     this.#host = host;
@@ -120,6 +122,7 @@ export class MarkKeeper {
     }
     if (unit.isPlain && unit.executes === 1) {
       this.#isBroken = false;
+      this.#wasRun = false;
       unit.hasMarkInside = true;
       this.#awaited++;
       this.#insideRequest = this.transaction.request();
@@ -130,6 +133,7 @@ export class MarkKeeper {
 
   /** A message of the mark inside a unit. */
   message(type: number, bytes: Buffer, start: number): void {
+    this.#wasRun = true;
     if (type === BackendType.DataRow) {
       this.transaction.answered(this.#markOf(readRow(bytes, start + 5)), this.#insideRequest);
     } else if (type === BackendType.ErrorResponse) this.#isBroken = true;
@@ -138,6 +142,7 @@ export class MarkKeeper {
   /** The unit with the mark inside is answered. False if our statement has broken its transaction: then it is cut. */
   unitReady(status: number): boolean {
     this.#awaited--;
+    if (!this.#wasRun) this.statementMayBeGone();
     if (!this.#isBroken) return true;
     this.#isBroken = false;
     this.statementMayBeGone();

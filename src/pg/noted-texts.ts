@@ -2,6 +2,8 @@ import type { StatementText } from './statement-text.ts';
 
 /** In each of the two parts. */
 const MAX_TEXTS = 1_000;
+const MAX_RECENT_TEXTS = 200;
+const MAX_RECENT_CHARACTERS = 10_000;
 
 /**
  * Texts that ran in a session and are still to be judged, in two parts: from before the open transaction, and inside it,
@@ -18,6 +20,16 @@ export class NotedTexts {
     if (part.size <= MAX_TEXTS) return true;
     part.clear();
     return false;
+  }
+
+  /** Of very many only the most recent ones are kept. */
+  addRecent(text: StatementText, isInside: boolean): void {
+    const part = isInside ? this.inside : this.before;
+    if (text.text.length > MAX_RECENT_CHARACTERS) return;
+    part.delete(text);
+    part.add(text);
+    const [oldest] = part;
+    if (part.size > MAX_RECENT_TEXTS && oldest !== undefined) part.delete(oldest);
   }
 
   transactionEnded(): void {

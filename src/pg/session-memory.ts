@@ -38,6 +38,9 @@ const PUT_OFF = 'a trigger that was put off to the end of its transaction';
 /** What runs the triggers that were put off. */
 const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
 
+const FIRST_PAUSE_MILLIS = 500;
+const MAX_PAUSE_MILLIS = 60_000;
+
 const TOO_MANY = 'one of very many different statements';
 
 /**
@@ -62,6 +65,9 @@ export class SessionMemory {
   #namesInDoubt = false;
   /** A transaction ended while names were in doubt, and it was not known yet whether triggers can be put off to its end. */
   #mayHavePutOff = false;
+  /** When the driver's questions may be asked again, if one has failed; each pause is twice as long. */
+  #askAgainAt = Number.NEGATIVE_INFINITY;
+  #pauseMillis = FIRST_PAUSE_MILLIS;
   /** What no check shows, for the life of the connection. */
   #pins: readonly SessionPin[] = [];
   /** Something ran whose effect on the state no check can find. */
@@ -171,8 +177,7 @@ export class SessionMemory {
 
   /** It counts as safe by what is known of it now; after a loss it is looked at again. */
   #trust(text: StatementText): void {
-    if (!this.#trusted.add(text, this.#state.transactionOpen))
-      this.#next({ kind: 'touched', reason: TOO_MANY });
+    this.#trusted.addRecent(text, this.#state.transactionOpen);
   }
 
   #touched(judgement: Judgement): void {
@@ -180,6 +185,7 @@ export class SessionMemory {
     for (const pin of judgement.pins) {
       if (!this.#pins.some((one) => one.kind === pin.kind)) this.#pins = [...this.#pins, pin];
     }
+    if (judgement.tooManyNames) this.#uncheckable ??= judgement.unsafeReason;
     this.#touchedBy(judgement.unsafeReason, judgement.uncheckable);
   }
 
@@ -213,7 +219,8 @@ export class SessionMemory {
 
   /** True if there is something to find out while the session is idle. */
   get wantsAttention(): boolean {
-    return this.#unjudged.before.size > 0 || this.#state.kind === 'unchecked';
+    if (this.#unjudged.before.size > 0 && performance.now() >= this.#askAgainAt) return true;
+    return this.#unjudged.before.size === 0 && this.#state.kind === 'unchecked';
   }
 
   /**
@@ -221,7 +228,16 @@ export class SessionMemory {
    * only if the connection is lost.
    */
   async attend(runner: SqlRunner): Promise<void> {
-    await this.#judgeAll(runner);
+    try {
+      await this.#judgeAll(runner);
+      this.#pauseMillis = FIRST_PAUSE_MILLIS;
+    } catch (error) {
+      if (!(error instanceof SqlError)) throw error;
+      // A question that this session can't have answered (statement_timeout) must not hold up each of its statements.
+      this.#askAgainAt = performance.now() + this.#pauseMillis;
+      this.#pauseMillis = Math.min(2 * this.#pauseMillis, MAX_PAUSE_MILLIS);
+      return;
+    }
     if (this.#state.kind !== 'unchecked' || this.#state.transactionOpen) return;
     const asOf = this.#state.touches;
     this.#next({ kind: 'check-began' });
@@ -315,8 +331,8 @@ export class SessionMemory {
       const judgement = learned.get(text);
       return judgement?.sessionSafe === true && judgement.restsOnCode;
     };
-    for (const text of this.#unjudged.before) if (isTrusted(text)) this.#trusted.before.add(text);
-    for (const text of this.#unjudged.inside) if (isTrusted(text)) this.#trusted.inside.add(text);
+    for (const text of this.#unjudged.before) if (isTrusted(text)) this.#trusted.addRecent(text, false);
+    for (const text of this.#unjudged.inside) if (isTrusted(text)) this.#trusted.addRecent(text, true);
   }
 
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {

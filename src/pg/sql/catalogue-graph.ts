@@ -12,6 +12,8 @@ interface GraphNode {
   readonly problems: readonly Problem[];
   readonly edges: readonly NodeKey[];
   readonly body: FunctionBody | undefined;
+  /** A function or a view that somebody made, and may make anew at any moment. */
+  readonly isMadeCode: boolean;
   /** When it was asked for, in milliseconds of the cache's clock; Infinity for what initdb made. */
   readonly loadedAtMillis: number;
 }
@@ -100,7 +102,7 @@ export class CatalogueGraph {
         loadedAtMillis = -Infinity;
         continue;
       }
-      restsOnCode ||= isCode(key) && isMade(oidOf(key));
+      restsOnCode ||= node.isMadeCode;
       problems.push(...node.problems, ...(node.body?.problems ?? []));
       loadedAtMillis = Math.min(loadedAtMillis, node.loadedAtMillis);
       for (const edge of node.edges) visit(edge, path);
@@ -129,7 +131,7 @@ export class CatalogueGraph {
     const now = this.#now();
     const drafts = new Map<NodeKey, NodeDraft>();
     for (const key of keys)
-      drafts.set(key, { problems: [], edges: new Set(), isFound: false, body: undefined });
+      drafts.set(key, { problems: [], edges: new Set(), isFound: false, isView: false, body: undefined });
     for (const { classes, sql, oid, read } of NODE_QUERIES) {
       const wanted = keys.filter((key) => classes.includes(classOf(key))).map((key) => oidOf(key));
       if (wanted.length === 0) continue;
@@ -141,12 +143,18 @@ export class CatalogueGraph {
         }
       }
     }
-    for (const [key, { problems, edges, isFound, body }] of drafts) {
+    for (const [key, { problems, edges, isFound, isView, body }] of drafts) {
       // Of a type only what lies behind it is asked for.
       if (!isFound && classOf(key) !== 'type')
         problems.push(problem('something was dropped meanwhile', 'unseen'));
       const isForEver = classOf(key) === 'call' && !isMade(oidOf(key));
-      this.#nodes.set(key, { problems, edges: [...edges], body, loadedAtMillis: isForEver ? Infinity : now });
+      this.#nodes.set(key, {
+        problems,
+        edges: [...edges],
+        body,
+        isMadeCode: isView || (isCode(key) && isMade(oidOf(key))),
+        loadedAtMillis: isForEver ? Infinity : now,
+      });
     }
   }
 }

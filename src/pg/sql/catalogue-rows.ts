@@ -21,6 +21,8 @@ export interface NodeDraft {
   readonly edges: Set<NodeKey>;
   /** Of a function that can be looked into. */
   body: FunctionBody | undefined;
+  /** A view, whose query somebody may make anew. */
+  isView: boolean;
   /** False as long as no row has come that must come if the object exists. */
   isFound: boolean;
 }
@@ -64,6 +66,7 @@ function readRelationRow(draft: NodeDraft, _key: NodeKey, row: SqlRow): void {
   switch (row[0]) {
     case 'relation':
       draft.isFound = true;
+      draft.isView = text(row, 2) === 'v' && isMade(text(row, 1));
       add(draft, readProblem(text(row, 3), text(row, 2)));
       break;
     case 'locks':

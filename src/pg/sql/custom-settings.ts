@@ -11,11 +11,16 @@ const NAME = String.raw`[A-Za-z_\x80-\uffff][\w$\x80-\uffff]*(?:\.[A-Za-z_\x80-\
 const CALL =
   /\b(set_config|current_setting)\s*\(\s*(?:[eE]?'((?:[^']|'')*)'\s*(?:::\s*(?:pg_catalog\s*\.\s*)?(?:text|varchar)\s*)?([,)]))?/gi;
 const SET = new RegExp(String.raw`\b(?:set|reset)\s+(?:(?:local|session)\s+)?(${NAME})`, 'gi');
-/** SQL put together at run time: EXECUTE with a string that begins with SET, RESET or SELECT set_config. */
-const DYNAMIC = /\bexecute\b[\s\S]*?'\s*(?:set|reset)\s/i;
-/** The same with the string in a variable; the SET of an UPDATE that is put together looks alike. */
-const DYNAMIC_LATER = /'\s*(?:set|reset)\s[\s\S]*\bexecute\b/i;
+const EXECUTE = /\bexecute\b/i;
+/** A string that begins with SET or RESET. */
+const SET_IN_STRING = /'\s*(?:set|reset)\s/gi;
+/** Behind these an expression of PL/pgSQL begins. */
+const EXPRESSION = /;|:=|\b(?:then|else|begin|loop|execute|return)\b/i;
 const UPDATE = /\bupdate\b/i;
+const MAX_EXPRESSION_CHARACTERS = 2_000;
+const MAX_STRINGS = 200;
+/** What comments are is looked at in code of this size at most. */
+const MAX_COMMENTED_CHARACTERS = 32_768;
 /** The server's own setting, which pg_settings shows. */
 const IS_PLAIN = /^[A-Za-z_]\w*$/;
 const COMMENT = /\/\*[\s\S]*?\*\/|--[^\n]*/g;
@@ -30,7 +35,8 @@ export function settingsInCode(bodies: Iterable<string>): SettingsInCode {
   let isDynamic = false;
   for (const body of bodies) {
     // What looks like a comment may stand in a string.
-    for (const text of new Set([body, body.replaceAll(COMMENT, ' ')])) {
+    const plain = body.length > MAX_COMMENTED_CHARACTERS ? body : body.replaceAll(COMMENT, ' ');
+    for (const text of new Set([body, plain])) {
       const found = settingsIn(text.replaceAll('"', ''));
       for (const name of found.names) names.add(name);
       isDynamic ||= found.isDynamic;
@@ -41,7 +47,7 @@ export function settingsInCode(bodies: Iterable<string>): SettingsInCode {
 
 function settingsIn(text: string): SettingsInCode {
   const names = new Set<string>();
-  let isDynamic = DYNAMIC.test(text) || (DYNAMIC_LATER.test(text) && !UPDATE.test(text));
+  let isDynamic = runsSetInString(text);
   for (const [, call, name, after] of text.matchAll(CALL)) {
     const isSet = call?.toLowerCase() === 'set_config';
     if (after === undefined || name === undefined) isDynamic ||= isSet;
@@ -50,4 +56,16 @@ function settingsIn(text: string): SettingsInCode {
   }
   for (const [, name] of text.matchAll(SET)) if (name !== undefined) names.add(name.toLowerCase());
   return { names, isDynamic };
+}
+
+/** SQL put together at run time, that sets something. The SET of an UPDATE that is put together looks alike. */
+function runsSetInString(text: string): boolean {
+  if (!EXECUTE.test(text)) return false;
+  let looked = 0;
+  for (const { index } of text.matchAll(SET_IN_STRING)) {
+    if (++looked > MAX_STRINGS) return true;
+    const before = text.slice(Math.max(0, index - MAX_EXPRESSION_CHARACTERS), index);
+    if (!UPDATE.test(before.split(EXPRESSION).at(-1) ?? '')) return true;
+  }
+  return false;
 }

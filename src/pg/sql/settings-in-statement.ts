@@ -5,7 +5,7 @@ import type { StatementFacts } from './statement-facts.ts';
 /** Built-in functions that run a string as SQL. */
 const RUNS_STRINGS = /\b(?:query|cursor)_to_xml/i;
 /** DO with a string in which a backslash hides letters. */
-const ESCAPED_DO = /\bdo\b[^$']*\be'/i;
+const ESCAPED_DO = /\bdo\s+(?:language\s+\w+\s+)?e'/i;
 
 /**
  * What a statement of the application's own may do to settings beyond the effects that its facts list by name: in code that
@@ -17,8 +17,7 @@ export function settingsInStatement(text: string, facts: StatementFacts): Settin
     (effect) => effect.kind === 'set-config' && effect.name === null && effect.local !== true,
   );
   const words = new Set(statementHeads(text).map((head) => head.words[0]));
-  const runsCode =
-    words.has('DO') || words.has('PREPARE') || facts.notUnderstood !== null || RUNS_STRINGS.test(text);
+  const runsCode = words.has('DO') || words.has('PREPARE') || RUNS_STRINGS.test(text);
   if (!runsCode && !words.has('CREATE')) return { names, isDynamic };
   const found = settingsInCode([text]);
   // A new function is looked through together with all others of the database.

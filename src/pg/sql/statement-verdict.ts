@@ -20,6 +20,8 @@ export interface StatementVerdict {
   readonly outsideEffects: boolean;
   /** As its facts say, or because it runs code that nobody looks into, which may contain SKIP LOCKED and the like. */
   readonly orderSensitive: boolean;
+  /** It runs code that nobody looks into. */
+  readonly runsUnseenCode: boolean;
   /** It runs code that somebody made, and may make anew at any moment. */
   readonly restsOnCode: boolean;
 }
@@ -47,6 +49,7 @@ export function statementVerdict(
     orderSensitive:
       facts.orderSensitive || hasUnseenCode || problems.some(({ orderSensitive = false }) => orderSensitive),
     restsOnCode,
+    runsUnseenCode: hasUnseenCode,
   };
 }
 

@@ -60,6 +60,24 @@ describe('a function that read came to write, ran in a transaction, and only rea
     await expectTruth(await pending);
   });
 
+  it('is not called committed if it was a view that was lost with the old primary', async () => {
+    const other = await lab.stock();
+    await other.query(`CREATE VIEW seen AS SELECT max(text) AS seen FROM note; ${writing('writes')}`);
+    const client = await lab.connect();
+    for (let count = 0; count < 3; count++) await client.query('SELECT seen FROM seen');
+    await lab.shipAll();
+    await lab.primary.freezeWalSender();
+    await other.query('CREATE OR REPLACE VIEW seen AS SELECT writes() AS seen');
+    await client.query('BEGIN');
+    expect((await client.query('SELECT seen FROM seen')).rows).toEqual([{ seen: 'once' }]);
+    const lost = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'COMMIT' }, 'drop');
+    const pending = settle(client.query('COMMIT'));
+    await lost;
+    await lab.primary.kill();
+    await lab.cluster.failover();
+    await expectTruth(await pending);
+  });
+
   it('does not go on as if it had been replayed', async () => {
     const client = await becomeWriting('open');
     await beginAndWrite(client, 'open');

@@ -8,6 +8,7 @@ import { statementText } from '../../../src/pg/statement-text.ts';
 const HARMLESS: Judgement = {
   ...NOTHING_PROVED,
   staysInside: true,
+  runsUnseenCode: false,
   sessionSafe: true,
   changesNames: false,
   orderSensitive: false,
