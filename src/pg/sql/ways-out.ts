@@ -28,12 +28,18 @@ const REACHING_EXTENSIONS =
 /** Code of the database with a way out of it that needs no extension, server or language. */
 const OUTWARD_CODE = String.raw`\mcopy\M.*\mprogram\M|\mprogram\M.*\mcopy\M|\mlo_export\M|\mpg_file_`;
 
-/**
- * Names what in the database can act outside of it: servers, extensions, languages, functions; without duplicates. $1:
- * local extensions, $2: reaching ones. Kept small, for it runs in the middle of a failover on a server process that has
- * everything to learn: each table it names costs more than the rows in it. 13 is the language C (pg_language.dat).
- */
-export const WAYS_OUT = `
+/** C functions that are nobody's, or of an extension that is not known to stay inside. 13 is the language C (pg_language.dat). */
+const C_FUNCTIONS = `
+  select coalesce(x.extname::pg_catalog.text, 'a function in C')
+  from pg_catalog.pg_proc f
+    left join pg_catalog.pg_depend d on d.classid = 1255::pg_catalog.oid and d.objid = f.oid
+      and d.deptype = 'e'::pg_catalog."char"
+    left join pg_catalog.pg_extension x on x.oid = d.refobjid
+  where f.oid >= 16384::pg_catalog.oid and f.prolang = 13::pg_catalog.oid
+    and (x.extname is null
+      or (f.provolatile = 'v'::pg_catalog."char" and x.extname <> all ($1::pg_catalog.name[])))`;
+
+const ALL_BUT_C_FUNCTIONS = `
   select s.srvname::pg_catalog.text from pg_catalog.pg_foreign_server s
   union
   select x.extname::pg_catalog.text from pg_catalog.pg_extension x
@@ -42,30 +48,33 @@ export const WAYS_OUT = `
   select l.lanname::pg_catalog.text from pg_catalog.pg_language l
   where not l.lanpltrusted and l.oid >= 16384::pg_catalog.oid
   union
-  select coalesce(x.extname::pg_catalog.text, 'a function in C')
-  from pg_catalog.pg_proc f
-    left join pg_catalog.pg_depend d on d.classid = 1255::pg_catalog.oid and d.objid = f.oid
-      and d.deptype = 'e'::pg_catalog."char"
-    left join pg_catalog.pg_extension x on x.oid = d.refobjid
-  where f.oid >= 16384::pg_catalog.oid and f.prolang = 13::pg_catalog.oid
-    and (x.extname is null
-      or (f.provolatile = 'v'::pg_catalog."char" and x.extname <> all ($1::pg_catalog.name[])))
-  union
   select 'a function that writes files or runs programs'
   from pg_catalog.pg_proc f
   where f.oid >= 16384::pg_catalog.oid and f.prolang <> 13::pg_catalog.oid
     and coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc) ~* '${OUTWARD_CODE}'`;
 
-export const WAYS_OUT_PARAMETERS: readonly string[] = [
+/** Names what in the database can act outside of it, without duplicates. $1: local extensions, $2: reaching ones. */
+export const WAYS_OUT = `${C_FUNCTIONS} union ${ALL_BUT_C_FUNCTIONS}`;
+
+export const WAYS_OUT_PARAMETERS: readonly [local: string, reaching: string] = [
   arrayLiteral(LOCAL_EXTENSIONS),
   arrayLiteral(REACHING_EXTENSIONS),
 ];
 
-const QUESTION = pinned(WAYS_OUT);
+/**
+ * Kept small, for it runs in the middle of a failover on a server process that has everything to learn: each table that a
+ * statement names costs more than the rows in it. Most databases have no C functions at all; where there are any, a NULL says so.
+ */
+const QUESTION = pinned(`${ALL_BUT_C_FUNCTIONS.replace('$2', '$1')}
+  union
+  select null from pg_catalog.pg_proc f where f.oid >= 16384::pg_catalog.oid and f.prolang = 13::pg_catalog.oid`);
+const QUESTION_OF_C_FUNCTIONS = pinned(C_FUNCTIONS);
 
 /** Asks what can act outside of the database that `runner` is connected to. Rejects as the runner does. */
 export async function waysOut(runner: SqlRunner): Promise<WaysOut> {
-  const rows = await runner.run(QUESTION, WAYS_OUT_PARAMETERS);
-  const reaching = rows.flatMap(([name]) => name ?? []);
+  const [local, reachingOnes] = WAYS_OUT_PARAMETERS;
+  const rows = await runner.run(QUESTION, [reachingOnes]);
+  const more = rows.some(([name]) => name === null) ? await runner.run(QUESTION_OF_C_FUNCTIONS, [local]) : [];
+  const reaching = [...new Set([...rows, ...more].flatMap(([name]) => name ?? []))];
   return { reaching, reachesOutside: reaching.length > 0 };
 }
