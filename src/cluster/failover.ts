@@ -69,8 +69,9 @@ export class Failover {
   #found: ReachableHost | null = null;
   #rotation = 0;
   readonly #barrier: PhaseBarrier;
-  /** How far each session has ever come: who begins again gets on only beyond that. */
-  readonly #furthest = new WeakMap<Member, number>();
+  /** How far each session has ever come on the chosen primary: who begins again there gets on only beyond that. */
+  #furthest = new WeakMap<Member, number>();
+  #furthestOn: string | null = null;
   #released = 0;
   #joined = 0;
   #lastReason = 'no host was asked yet';
@@ -223,6 +224,8 @@ export class Failover {
     }
     this.#lastHost = hostKey(selection.observation.address);
     this.#found = selection.observation;
+    if (this.#furthestOn !== selection.observation.incarnation) this.#furthest = new WeakMap();
+    this.#furthestOn = selection.observation.incarnation;
     this.#port.selected(selection.observation);
     return selection.observation;
   }

@@ -1,3 +1,4 @@
+import type { Judgement } from './judgement.ts';
 import type { StatementText } from './statement-text.ts';
 
 /** In each of the two parts. */
@@ -55,4 +56,19 @@ function moveAll(from: Set<StatementText>, to: Set<StatementText>): void {
   if (from.size === 0) return;
   for (const text of from) to.add(text);
   from.clear();
+}
+
+/** Takes what was judged out of the set: the judgements of the texts that may have touched the session's state. */
+export function takeJudged(
+  texts: Set<StatementText>,
+  learned: ReadonlyMap<StatementText, Judgement>,
+): readonly Judgement[] {
+  const judgements: Judgement[] = [];
+  for (const text of texts) {
+    const judgement = learned.get(text);
+    if (judgement === undefined) continue;
+    texts.delete(text);
+    if (!judgement.sessionSafe) judgements.push(judgement);
+  }
+  return judgements;
 }

@@ -7,7 +7,7 @@ import {
 } from '../session/session-cleanliness.ts';
 import { checkSession } from './session-check.ts';
 import { castsDoubt } from './judge-units.ts';
-import { NotedTexts } from './noted-texts.ts';
+import { NotedTexts, takeJudged } from './noted-texts.ts';
 import { pinReason, type SessionPin, type SessionSnapshot } from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
@@ -338,19 +338,4 @@ export class SessionMemory {
   #next(event: CleanlinessEvent<SessionSnapshot | null>): void {
     this.#state = nextCleanliness(this.#state, event);
   }
-}
-
-/** Takes what was judged out of the set: the judgements of the texts that may have touched the session's state. */
-function takeJudged(
-  texts: Set<StatementText>,
-  learned: ReadonlyMap<StatementText, Judgement>,
-): readonly Judgement[] {
-  const judgements: Judgement[] = [];
-  for (const text of texts) {
-    const judgement = learned.get(text);
-    if (judgement === undefined) continue;
-    texts.delete(text);
-    if (!judgement.sessionSafe) judgements.push(judgement);
-  }
-  return judgements;
 }

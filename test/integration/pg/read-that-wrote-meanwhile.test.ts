@@ -32,6 +32,15 @@ describe('a function that read came to write, ran in a transaction, and only rea
     if (error !== undefined) expect(error.code).toMatch(/^(40001|08...)$/);
   }
 
+  async function commitAndLosePrimary(client: WatchedClient): Promise<void> {
+    const lost = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'COMMIT' }, 'drop');
+    const pending = settle(client.query('COMMIT'));
+    await lost;
+    await lab.primary.kill();
+    await lab.cluster.failover();
+    await expectTruth(await pending);
+  }
+
   it.each([
     ['in front of the COMMIT', false],
     ['behind a statement', true],
@@ -52,12 +61,7 @@ describe('a function that read came to write, ran in a transaction, and only rea
       await lab.primary.freezeWalSender();
     });
     await beginAndWrite(client, 'behind');
-    const lost = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'COMMIT' }, 'drop');
-    const pending = settle(client.query('COMMIT'));
-    await lost;
-    await lab.primary.kill();
-    await lab.cluster.failover();
-    await expectTruth(await pending);
+    await commitAndLosePrimary(client);
   });
 
   it('is not called committed if it was a view that was lost with the old primary', async () => {
@@ -70,12 +74,7 @@ describe('a function that read came to write, ran in a transaction, and only rea
     await other.query('CREATE OR REPLACE VIEW seen AS SELECT writes() AS seen');
     await client.query('BEGIN');
     expect((await client.query('SELECT seen FROM seen')).rows).toEqual([{ seen: 'once' }]);
-    const lost = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'COMMIT' }, 'drop');
-    const pending = settle(client.query('COMMIT'));
-    await lost;
-    await lab.primary.kill();
-    await lab.cluster.failover();
-    await expectTruth(await pending);
+    await commitAndLosePrimary(client);
   });
 
   it('does not go on as if it had been replayed', async () => {

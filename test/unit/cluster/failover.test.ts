@@ -323,3 +323,44 @@ describe('the journals of the process', () => {
     expect(coordinator.snapshot().journalBytes).toBe(200);
   });
 });
+
+describe('who is done waits for the others', () => {
+  const onB: ServerIdentity = { address: B, incarnation: 'b-1' };
+
+  /** One has done all it had to do on B and B is lost as well; now it runs again, a step each 600 ms. Is the other let go? */
+  async function letGoWhile(next: ReachableHost): Promise<boolean> {
+    const { coordinator, world, member } = lab();
+    world.set('a', refused(A));
+    world.set('b', reachable(B, { timeline: 2 }));
+    const [one, other] = [member(onA), member(onA)];
+    const first = [coordinator.join(one, onA, null), coordinator.join(other, onA, null)] as const;
+    await Promise.all(first.map((ticket) => ticket.primary(never)));
+    for (const ticket of first) ticket.order.advance(5);
+    await Promise.all(first.map((ticket) => ticket.replayed(never)));
+    if (next.address !== B) world.set('b', refused(B));
+    world.set(next.address.host, next);
+    const again = [coordinator.join(one, onB, null), coordinator.join(other, onB, null)] as const;
+    for (const ticket of first) ticket.leave('ready');
+    await Promise.all(again.map((ticket) => ticket.primary(never)));
+    let isLetGo = false;
+    void again[1].replayed(never).then(() => {
+      isLetGo = true;
+    });
+    for (let step = 1; step <= 4; step++) {
+      await vi.advanceTimersByTimeAsync(600);
+      again[0].order.advance(step);
+    }
+    const was = isLetGo;
+    for (const ticket of again) ticket.leave('ready');
+    await vi.advanceTimersByTimeAsync(5_000);
+    return was;
+  }
+
+  it('as long as they get on, on another server too', async () => {
+    expect(await letGoWhile(reachable(A, { incarnation: 'a-2', timeline: 3 }))).toBe(false);
+  });
+
+  it('not if they only do again what they had done there before', async () => {
+    expect(await letGoWhile(reachable(B, { timeline: 2 }))).toBe(true);
+  });
+});
