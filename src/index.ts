@@ -30,7 +30,7 @@ export type {
   ReplaySucceeded,
   Waiting,
 } from './events.ts';
-export type { FailoverOptions, OnTerminated } from './options.ts';
+export type { FailoverOptions, LostState, OnReconnect, OnTerminated, ReconnectedSession } from './options.ts';
 export type { HostAddress, HostAddressInput } from './topology/host-address.ts';
 export { staticHosts } from './topology/static-hosts.ts';
 export type { TargetSessionAttrs } from './topology/target-session-attrs.ts';

@@ -11,6 +11,27 @@ export const ON_TERMINATED = ['error', 'replay'] as const;
 /** See `FailoverOptions.onTerminated`. */
 export type OnTerminated = (typeof ON_TERMINATED)[number];
 
+/**
+ * The session of an application as it gets it in `FailoverOptions.onReconnect`: on its new server connection, before
+ * anything else runs there.
+ */
+export interface ReconnectedSession {
+  /**
+   * Runs a statement on the new connection. At run time this is a method of a client of the driver itself (a `pg.Client`
+   * for `holdfast/pg`), which ends when the hook has.
+   */
+  query(text: string, values?: unknown[]): Promise<{ readonly rows: readonly unknown[] }>;
+}
+
+/** What a server session had that no new connection can be given. Names are for messages, and may be incomplete. */
+export interface LostState {
+  readonly kind: 'temporary-object' | 'advisory-lock' | 'hold-cursor' | 'loaded-library' | 'random-seed';
+  readonly names: readonly string[];
+}
+
+/** See `FailoverOptions.onReconnect`. */
+export type OnReconnect = (session: ReconnectedSession, lost: readonly LostState[]) => unknown;
+
 /** What happens to an open transaction that may have acted outside of its database (R7). */
 export const ON_OUTSIDE_EFFECTS = ['refuse', 'replay'] as const;
 /** See `FailoverOptions.onOutsideEffects`. */
@@ -98,10 +119,24 @@ export interface FailoverOptions {
    * takes these, and those that it finds itself, for all there are.
    */
   readonly sessionVariables?: readonly string[] | undefined;
+  /**
+   * Rebuilds what a session had on its lost server and no new connection can be given: temporary objects, session-level
+   * advisory locks, `WITH HOLD` cursors, what `LOAD` and `setseed` did (R8). Called for sessions that had any of these, on
+   * each new connection, with everything else restored and before an open transaction is replayed; `lost` says what
+   * there was. It may be called several times in one failover, and must not wait for other sessions. It may be
+   * asynchronous; `timeoutMillis` bounds it with the failover.
+   *
+   * Objects, locks and cursors must then be there again under the same names, no transaction be open, and the settings be
+   * as before; otherwise, and if it throws, the session is refused as without a hook. Default none: such a session is
+   * refused (SessionClosedError, R7).
+   */
+  readonly onReconnect?: OnReconnect | undefined;
 }
 
 /** FailoverOptions with every default filled in. Frozen. */
-export interface ResolvedFailoverOptions extends Required<Omit<FailoverOptions, 'hosts' | 'provider'>> {
+export interface ResolvedFailoverOptions extends Required<
+  Omit<FailoverOptions, 'hosts' | 'provider' | 'onReconnect'>
+> {
   /** Checked, but still without the connection's port; see `resolveConnection`. */
   readonly hosts: readonly HostAddressInput[] | undefined;
   readonly provider: TopologyProvider | undefined;
@@ -121,6 +156,7 @@ export interface ResolvedFailoverOptions extends Required<Omit<FailoverOptions, 
   readonly retryMaxMillis: number;
   readonly stateCheckMillis: number;
   readonly sessionVariables: readonly string[];
+  readonly onReconnect: OnReconnect | undefined;
 }
 
 interface NumberRule {
@@ -160,7 +196,14 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   drainConcurrency: count(32, 1),
 };
 
-const OTHER_KEYS = ['hosts', 'provider', 'onTerminated', 'onOutsideEffects', 'sessionVariables'];
+const OTHER_KEYS = [
+  'hosts',
+  'provider',
+  'onTerminated',
+  'onOutsideEffects',
+  'sessionVariables',
+  'onReconnect',
+];
 const KNOWN_KEYS = [...Object.keys(NUMBER_RULES), ...OTHER_KEYS];
 
 /** PostgreSQL's valid_custom_variable_name: identifiers joined by at least one dot. */
@@ -193,6 +236,7 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
+    onReconnect: resolveHook(options['onReconnect']),
   });
 }
 
@@ -264,6 +308,11 @@ function resolveWord<Word extends string>(key: string, words: readonly [Word, Wo
   throw new ConfigurationError(
     `failover.${key} must be '${words[0]}' or '${words[1]}', but is ${quoteValue(value)}`,
   );
+}
+
+function resolveHook(value: unknown): OnReconnect | undefined {
+  if (value === undefined || typeof value === 'function') return value as OnReconnect | undefined;
+  throw new ConfigurationError(`failover.onReconnect must be a function, but is ${quoteValue(value)}`);
 }
 
 function resolveSessionVariables(value: unknown): readonly string[] {

@@ -1,5 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import pg from 'pg';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType } from './backend-messages.ts';
@@ -13,6 +14,7 @@ interface StockConnection extends EventEmitter {
 interface StockClient extends EventEmitter {
   connection: StockConnection;
   connect(): Promise<unknown>;
+  query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
 type StockClientConstructor = new (config: object) => StockClient;
 
@@ -100,6 +102,17 @@ export async function dial(
   // pg's parser lets go of the stream; what it may hold of an unfinished message is in the tap as well.
   socket.removeAllListeners('data');
   return new ServerConnection(socket, tap.leftover(), { address, processId, secretKey, parameters });
+}
+
+/** A stock client on a socket behind which nobody asks who it is; `config` says how it parses values. */
+export async function hiddenClientOn(socket: Duplex, config: object): Promise<StockClient> {
+  const { types } = config as { types?: unknown };
+  const client = new HiddenClient({ stream: () => socket, ssl: false, host: 'localhost', types });
+  client.on('error', () => {
+    // The connection's owner hears of it, and the statement in flight has it.
+  });
+  await client.connect();
+  return client;
 }
 
 function configFor(clientConfig: object, address: HostAddress, timeoutMillis: number): object {

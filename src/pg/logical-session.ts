@@ -90,6 +90,7 @@ export class LogicalSession
     this.memory = new SessionMemory(database, {
       customNames: () => [...options.sessionVariables, ...database.customNames()],
       namesAreTold: options.sessionVariables.length > 0,
+      rebuildsPins: options.onReconnect !== undefined,
     });
     this.scouts = new Scouts({
       clientConfig: context.resolved.clientConfig,

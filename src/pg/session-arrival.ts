@@ -8,6 +8,7 @@ import type { Arrival, RecoveringSession } from './recovering-session.ts';
 import { incarnationOf, type ProbedConnection } from './scouts.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { takeBaseline } from './session-check.ts';
+import { rebuildSession } from './rebuild-session.ts';
 import { restoreSession } from './session-restore.ts';
 import type { SessionSnapshot } from './session-snapshot.ts';
 import type { Renewal } from './statement-judge.ts';
@@ -101,7 +102,7 @@ export class SessionArrival {
         notBeforeMillis: this.#startedAt,
         proofs: this.#dependsOnProofs,
       };
-      await this.#restore(probed, renewal);
+      await this.#restore(probed, renewal, signal);
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
       const judged = await this.#judge(texts, connection, renewal);
       if (connection.isLost) throw new Error('the connection was lost again');
@@ -159,7 +160,11 @@ export class SessionArrival {
   }
 
   /** R8: the session's state, by value and verified, before anything else. */
-  async #restore({ connection, probe }: ProbedConnection, renewal: Renewal): Promise<void> {
+  async #restore(
+    { connection, probe }: ProbedConnection,
+    renewal: Renewal,
+    signal: AbortSignal,
+  ): Promise<void> {
     const session = this.#session;
     if (this.#refusal !== null) return;
     const target = await session.memory.target(connection, renewal);
@@ -173,22 +178,38 @@ export class SessionArrival {
     session.memory.dialled(probe.searchPath);
     this.#doubtIfCommitted ??= target.inDoubtIfCommitted;
     this.#doubtIfRolledBack ??= target.inDoubtIfRolledBack;
-    if (target.snapshot !== null) {
-      const names = [...target.snapshot.customSettings.keys()];
+    let { snapshot } = target;
+    if (snapshot !== null) {
+      const names = [...snapshot.customSettings.keys()];
       const baseline = await takeBaseline(connection, names);
-      const result = await restoreSession(connection, target.snapshot, baseline);
+      // Whoever has pins and comes so far has a hook that rebuilds them.
+      const result = await restoreSession(connection, { ...snapshot, pins: [] }, baseline);
       if (result.kind === 'refused') {
         this.#refusal = result.reason;
         return;
       }
-      if (target.snapshot.channels.length > 0) {
+      const { onReconnect } = session.context.options;
+      if (snapshot.pins.length > 0 && onReconnect !== undefined) {
+        const { clientConfig } = session.context.resolved;
+        const rebuilt = await rebuildSession(connection, snapshot, {
+          hook: onReconnect,
+          clientConfig,
+          signal,
+        });
+        if (rebuilt.kind === 'refused') {
+          this.#refusal = rebuilt.reason;
+          return;
+        }
+        snapshot = rebuilt.snapshot;
+      }
+      if (snapshot.channels.length > 0) {
         session.context.coordinator.publish('notificationGap', {
           session: session.id,
-          channels: target.snapshot.channels,
+          channels: snapshot.channels,
         });
       }
     }
-    session.memory.restored(target.snapshot);
+    session.memory.restored(snapshot);
   }
 
   /** R4: a transaction must not be replayed where the same statements mean something else. Null if they do not. */

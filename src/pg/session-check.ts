@@ -25,8 +25,8 @@ import type { SqlRow, SqlRunner } from './sql-runner.ts';
 /** Limit of a session's state on the wire, in characters of base64: what one session may cost in memory. */
 const MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024;
 
-/** How many names of pinned objects the server is asked for; they are for the user's eyes only. */
-const MAX_PIN_NAMES = 3;
+/** How many names of pinned objects of a kind the server is asked for. */
+const MAX_PIN_NAMES = 64;
 
 /**
  * The state of the session behind `runner`, with the values of the custom settings `customNames` (those without a dot
@@ -99,8 +99,11 @@ SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_array(
         WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
           AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
         LIMIT ${MAX_PIN_NAMES}) AS o) END,
-  EXISTS (SELECT FROM pg_catalog.pg_locks AS l
-    WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()),
+  (SELECT pg_catalog.json_agg(k.name) FROM (
+     SELECT pg_catalog.concat(l.classid, ' ', l.objid, ' ', l.objsubid, ' ', l.mode) AS name
+       FROM pg_catalog.pg_locks AS l
+      WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+      LIMIT ${MAX_PIN_NAMES}) AS k),
   (SELECT pg_catalog.json_agg(h.name) FROM (
      SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable LIMIT ${MAX_PIN_NAMES}) AS h),
   pg_catalog.current_setting('search_path')
@@ -138,7 +141,7 @@ export function readSessionCheck(
     preparedStatements: asList(items[7]).map(asPreparedStatement).sort(byName),
     pins: [
       ...pinsOf('temporary-object', asList(items[8]).map(asText)),
-      ...(items[9] === true ? [{ kind: 'advisory-lock', names: [] } as const] : []),
+      ...pinsOf('advisory-lock', asList(items[9]).map(asText)),
       ...pinsOf('hold-cursor', asList(items[10]).map(asText)),
       ...pinsOf('renamed-role', renamedRoles(user)),
       ...extraPins,

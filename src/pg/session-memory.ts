@@ -8,7 +8,13 @@ import {
 import { checkSession } from './session-check.ts';
 import { castsDoubt } from './judge-units.ts';
 import { NotedTexts, takeJudged } from './noted-texts.ts';
-import { pinReason, type SessionPin, type SessionSnapshot } from './session-snapshot.ts';
+import {
+  isInvisible,
+  isRebuildable,
+  pinReason,
+  type SessionPin,
+  type SessionSnapshot,
+} from './session-snapshot.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
@@ -32,6 +38,8 @@ export interface SessionMemoryOptions {
   customNames(): readonly string[];
   /** True if the application has named its settings: then none is set whose name can't be found out. */
   readonly namesAreTold: boolean;
+  /** True if the application rebuilds what pins a session, see `FailoverOptions.onReconnect`. */
+  readonly rebuildsPins: boolean;
 }
 
 const PUT_OFF = 'a trigger that was put off to the end of its transaction';
@@ -213,8 +221,19 @@ export class SessionMemory {
 
   /** As last read, the session holds what no other server has: lost now it is refused whatever a check would say. */
   get isPinned(): boolean {
+    return this.#pinsThatRefuse(this.#state.snapshot) !== null;
+  }
+
+  /** As last read, the session holds what the application rebuilds on another server. */
+  get holdsRebuildable(): boolean {
     const { snapshot } = this.#state;
-    return snapshot !== null && pinReason(snapshot) !== null;
+    return snapshot !== null && snapshot.pins.length > 0 && !this.isPinned;
+  }
+
+  #pinsThatRefuse(snapshot: SessionSnapshot | null): string | null {
+    if (snapshot === null) return null;
+    if (!this.#options.rebuildsPins) return pinReason(snapshot);
+    return pinReason({ ...snapshot, pins: snapshot.pins.filter((pin) => !isRebuildable(pin)) });
   }
 
   /** True if there is something to find out while the session is idle. */
@@ -277,7 +296,7 @@ export class SessionMemory {
       return `session state unknown: ${this.#uncheckable} may have set settings whose names can't be found out`;
     }
     const after = stateAfterLoss(this.#state);
-    const pinned = after.snapshot === null ? null : pinReason(after.snapshot);
+    const pinned = this.#pinsThatRefuse(after.snapshot);
     return pinned ?? (after.kind === 'refuse' && !after.sinceTransaction ? after.reason : null);
   }
 
@@ -286,7 +305,7 @@ export class SessionMemory {
     this.#unjudged.clear();
     this.#trusted.clear();
     this.#mayHavePutOff = false;
-    this.#pins = [];
+    this.#pins = snapshot?.pins.filter(isInvisible) ?? [];
     this.#namesChanged = false;
     this.#namesInDoubt = false;
     this.#next({ kind: 'restored', snapshot });

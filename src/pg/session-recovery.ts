@@ -73,7 +73,10 @@ export class SessionRecovery {
     this.#startedAt = performance.now();
   }
 
-  /** Effect 'reconnect': now, or with the next statement if nobody needs the session (R8). */
+  /**
+   * Effect 'reconnect': now, or with the next statement if nobody needs the session (R8). Who listens, or holds a lock,
+   * needs it.
+   */
   reconnect(): void {
     const session = this.#session;
     const { server, probe } = session;
@@ -96,7 +99,8 @@ export class SessionRecovery {
           this.#fail(new SessionClosedError(`the connection was lost, and ${refusal}`, this.#because));
           return;
         }
-        if (session.memory.channels.length === 0) {
+        const isAwaited = session.memory.channels.length > 0 || session.memory.holdsRebuildable;
+        if (!isAwaited) {
           this.#dormant = true;
           if (this.#lost !== null) {
             this.#report.begin(this.#lost.identity, this.#causeCode, () => {

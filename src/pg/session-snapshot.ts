@@ -23,9 +23,12 @@ export type SessionPinKind =
 
 export interface SessionPin {
   readonly kind: SessionPinKind;
-  /** Names for the user's eyes, possibly incomplete; never values. */
+  /** The first 64 names. Those of advisory locks are their keys: values of the application's, never to be shown. */
   readonly names: readonly string[];
 }
+
+/** Names that a message shows. */
+const SHOWN_NAMES = 3;
 
 /** A statement made by SQL PREPARE; those of the wire protocol belong to the journal. */
 export interface SqlPreparedStatement {
@@ -79,10 +82,36 @@ const PIN_TEXT: Record<SessionPinKind, string> = {
 export function pinReason(snapshot: SessionSnapshot): string | null {
   if (snapshot.pins.length === 0) return null;
   const parts = snapshot.pins.map((pin) => {
-    const names = pin.names.length === 0 ? '' : ` (${pin.names.join(', ')})`;
-    return PIN_TEXT[pin.kind] + names;
+    const names = shownNames(pin);
+    return PIN_TEXT[pin.kind] + (names.length === 0 ? '' : ` (${names.join(', ')})`);
   });
   return `the session holds ${parts.join('; ')}`;
+}
+
+/** The names of a pin that a message may hold. */
+export function shownNames(pin: SessionPin): readonly string[] {
+  return pin.kind === 'advisory-lock' ? [] : pin.names.slice(0, SHOWN_NAMES);
+}
+
+/** What an application can rebuild on a new connection: all but a role, which is somebody's rights. */
+export function isRebuildable(pin: SessionPin): boolean {
+  return pin.kind !== 'renamed-role';
+}
+
+/** True for what the server does not show: known from statements only. */
+export function isInvisible(pin: SessionPin): boolean {
+  return pin.kind === 'loaded-library' || pin.kind === 'random-seed';
+}
+
+/** Those of the pins that are in part or wholly missing among `present`. */
+export function missingPins(
+  pins: readonly SessionPin[],
+  present: readonly SessionPin[],
+): readonly SessionPin[] {
+  return pins.filter((pin) => {
+    const there = new Set(present.flatMap(({ kind, names }) => (kind === pin.kind ? names : [])));
+    return !isInvisible(pin) && !pin.names.every((name) => there.has(name));
+  });
 }
 
 /**

@@ -25,6 +25,7 @@ const DEFAULTS = {
   retryMaxMillis: 250,
   stateCheckMillis: 0,
   sessionVariables: [],
+  onReconnect: undefined,
 };
 
 function resolve(raw: unknown): ResolvedFailoverOptions {
@@ -120,6 +121,7 @@ describe('what can not be meant is refused, with the values', () => {
       ['9', '8'],
     ],
     ['an unknown onOutsideEffects', { onOutsideEffects: true }, ['true', "'replay'"]],
+    ['a hook that is none', { onReconnect: 'rebuild' }, ['failover.onReconnect', 'function', '"rebuild"']],
     ['an unknown onTerminated', { onTerminated: 'ignore' }, ['"ignore"', "'replay'"]],
     ['hosts as text', { hosts: 'a,b' }, ['"a,b"']],
     ['no hosts', { hosts: [] }, ['failover.hosts']],

@@ -58,7 +58,7 @@ function stateAnswer(state: SessionSnapshot): string {
     state.channels,
     state.preparedStatements.map(({ name, statement, parameterTypes }) => [name, statement, parameterTypes]),
     null,
-    state.pins.some((pin) => pin.kind === 'advisory-lock'),
+    state.pins.filter((pin) => pin.kind === 'advisory-lock').map(() => '0 1 1 ExclusiveLock'),
     null,
     state.searchPath,
   ];

@@ -110,7 +110,7 @@ describe('the answer to the check', () => {
       ['b', 'a'],
       [['p', PREPARED.statement, '']],
       null,
-      true,
+      ['0 7 1 ExclusiveLock'],
       ['c'],
       'evil, public',
     ]).replace(/(.{76})/g, '$1\n');
@@ -128,7 +128,7 @@ describe('the answer to the check', () => {
       channels: ['a', 'b'],
       preparedStatements: [PREPARED],
       pins: [
-        { kind: 'advisory-lock', names: [] },
+        { kind: 'advisory-lock', names: ['0 7 1 ExclusiveLock'] },
         { kind: 'hold-cursor', names: ['c'] },
         { kind: 'random-seed', names: [] },
       ],
@@ -164,7 +164,7 @@ describe('the answer to the check', () => {
       null,
       null,
       null,
-      false,
+      null,
       null,
       '',
     ]);
