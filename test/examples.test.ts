@@ -61,7 +61,12 @@ async function killAndFailOver(cluster: PostgresCluster): Promise<void> {
 describe('the examples', () => {
   it('are all tried here, and short', () => {
     const examples = readdirSync(new URL('examples/', ROOT)).filter((name) => name.endsWith('.ts'));
-    expect(examples.sort()).toEqual(['custom-topology.ts', 'observe-failovers.ts', 'pg-drop-in.ts']);
+    expect(examples.sort()).toEqual([
+      'custom-topology.ts',
+      'observe-failovers.ts',
+      'pg-drop-in.ts',
+      'web-service.ts',
+    ]);
     for (const name of examples) {
       const text = readFileSync(new URL(`examples/${name}`, ROOT), 'utf8');
       expect(text.split('\n').length, name).toBeLessThan(MAX_LINES);
@@ -117,6 +122,48 @@ describe('the examples', () => {
       /^failover 1: \S+ is lost \(.+\)\nfailover 1: 1 sessions go on at \S+ after \d+ ms\n/,
     );
     expect(run.stdout).toContain('failovers: 1');
+  });
+
+  it('web-service.ts serves every request while the primary is killed, and each order is there once', async () => {
+    const cluster = await startCluster({ standbys: 2, synchronous: true });
+    const run = new Run('web-service.ts', { DATABASE_URL: cluster.connectionString(), PORT: '0' });
+    await waitFor(() => Promise.resolve(run.stdout.includes('listening at')), {
+      timeoutMillis: 30_000,
+      message: `the service in ${run.stderr}`,
+    });
+    const url = /listening at (\S+)/.exec(run.stdout)![1]!;
+    const orders: string[] = [];
+    let isOver = false;
+    const customer = async (): Promise<void> => {
+      while (!isOver) {
+        const body = JSON.stringify({ item: 'chair' });
+        const headers = { 'content-type': 'application/json' };
+        const response = await fetch(`${url}/orders`, { method: 'POST', headers, body });
+        expect(response.status).toBe(201);
+        const { id } = (await response.json()) as { id: string };
+        orders.push(id);
+        expect((await fetch(`${url}/orders/${id}`)).status).toBe(200);
+      }
+    };
+    const customers = [1, 2, 3, 4].map(customer);
+    const ordered = (count: number): Promise<unknown> =>
+      Promise.race([
+        waitFor(() => Promise.resolve(orders.length >= count), { timeoutMillis: 30_000 }),
+        ...customers, // They end only if a request fails.
+      ]);
+    await ordered(50);
+    await killAndFailOver(cluster);
+    await ordered(orders.length + 50);
+    isOver = true;
+    await Promise.all(customers);
+    const { rows } = await cluster.primary.query<{ orders: string[]; sold: number }>(
+      `SELECT array_agg(id::text) AS orders, (SELECT 1000000 - left_over FROM stock) AS sold FROM orders`,
+    );
+    expect(rows[0]!.orders.sort()).toEqual(orders.sort());
+    expect(rows[0]!.sold).toBe(orders.length);
+    expect(await (await fetch(`${url}/health`)).json()).toMatchObject({ failovers: 1 });
+    run.stop();
+    expect(await run.ended, run.stderr).toBe(0);
   });
 
   it('custom-topology.ts asks the registry', async () => {
