@@ -30,7 +30,7 @@ app.post<{ Body: { item: string } }>('/orders', async (request, reply) => {
     await client.query('INSERT INTO orders (id, item) VALUES ($1, $2)', [id, request.body.item]);
     await client.query('UPDATE stock SET left_over = left_over - 1 WHERE item = $1', [request.body.item]);
   });
-  return reply.code(201).send({ id });
+  return await reply.code(201).send({ id });
 });
 
 app.get<{ Params: { id: string } }>('/orders/:id', async (request, reply) => {
