@@ -4,6 +4,7 @@
  */
 import stock from 'pg';
 import { Client } from './pg/client.ts';
+import { pgModule } from './pg/pg-module.ts';
 import { Pool } from './pg/pool.ts';
 
 export { Client, Pool };
@@ -48,16 +49,6 @@ export const {
 export const utils: unknown = (stock as unknown as { utils: unknown }).utils;
 
 /** The same as an object, for `import pg from 'holdfast/pg'`. */
-// Object.create yields `any`, which the lint rules refuse: the annotation says what has been put together here.
-const pg: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof Client; Pool: typeof Pool } =
-  Object.create(Object.getPrototypeOf(stock) as object, {
-    ...Object.getOwnPropertyDescriptors(stock),
-    Client: own(Client),
-    Pool: own(Pool),
-  }) as never;
-
-function own(value: unknown): PropertyDescriptor {
-  return { value, enumerable: true, configurable: true, writable: true };
-}
+const pg: typeof pgModule = pgModule;
 
 export default pg;

@@ -12,7 +12,8 @@ import { describe, expect, it } from 'vitest';
  * `options` and `events` are shared values, but they speak of hosts and providers, so they stand above topology/.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['index', 'pg'], // The entry files, one for each key of package.json's "exports".
+  ['index', 'knex', 'pg'], // The entry files, one for each key of package.json's "exports".
+  ['adapters/'], // What an ORM needs beside the engine.
   ['pg/'], // The wire engine.
   ['session/'], // One logical session. Never sees a socket.
   ['cluster/'], // What the sessions of one cluster share. Never sees a socket.
@@ -21,9 +22,10 @@ const LAYERS: readonly (readonly string[])[] = [
   ['errors', 'quote-value', 'nearest-word'], // Shared values that know of nothing.
 ];
 
-/** The driver that an engine wraps is known to that engine alone. */
+/** The driver that an engine wraps is known to that engine alone, and an ORM to its adapter. */
 const WRAPPED_DRIVERS: readonly { readonly packages: RegExp; readonly allowed: RegExp }[] = [
   { packages: /^(pg|pg-pool|pg-protocol|pg-types)(\/|$)/, allowed: /^pg(\/|\.ts$)/ },
+  { packages: /^(knex|tarn)(\/|$)/, allowed: /^adapters\/knex-/ },
 ];
 
 const SOURCE = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');
@@ -114,7 +116,7 @@ describe('the layers of src/', () => {
     expect(findCycle(new Map([['a', ['b']], ['b', ['c']], ['c', ['b']]]))).toEqual(['b', 'c', 'b']); // prettier-ignore
   });
 
-  it('only the engines import the driver that they wrap', () => {
+  it('only the engines import the driver that they wrap, and the adapters their ORM', () => {
     const strays = WRAPPED_DRIVERS.flatMap(({ packages, allowed }) =>
       imports.filter(({ from, specifier }) => packages.test(specifier) && !allowed.test(from)),
     );

@@ -80,6 +80,20 @@ export function isDoomed(client: object): boolean {
   return sessions.get(client)?.isDoomed ?? false;
 }
 
+/** The application has given up on what the client does (R15): what still waits is never sent. */
+export function withdraw(client: object): void {
+  sessions.get(client)?.withdraw();
+}
+
+/**
+ * The same, and the server is told to stop. Resolves when it has been told, which is not when it has stopped.
+ *
+ * @returns undefined for a client without failover
+ */
+export function cancel(client: object): Promise<void> | undefined {
+  return sessions.get(client)?.cancel();
+}
+
 function makeSocket(context: SessionContext): {
   socket: VirtualSocket;
   session: LogicalSession;

@@ -332,6 +332,22 @@ export class LogicalSession
     this.dispatch({ kind: 'withdrawn', pending: facts });
   }
 
+  /**
+   * The same, and the server is told to stop: with the session's own key, so that nobody else is ever hit (T10). While
+   * the session recovers there is nothing to stop.
+   */
+  async cancel(): Promise<void> {
+    this.withdraw();
+    const { connection } = this;
+    if (connection === null || this.#state.kind !== 'online') return;
+    await new Promise<void>((resolve, reject) => {
+      this.#sendCancel(connection, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
+  }
+
   // ---- from the server ---------------------------------------------------------------------------------------
 
   deliver(bytes: Buffer): boolean {
@@ -574,9 +590,12 @@ export class LogicalSession
   #cancelReplay(): void {
     const { connection } = this;
     if (connection === null || this.#state.kind !== 'replaying') return;
-    const { address, processId, secretKey } = connection;
+    this.#sendCancel(connection, () => undefined).unref();
+  }
+
+  #sendCancel({ address, processId, secretKey }: ServerConnection, done: (error?: Error) => void): Socket {
     const request = cancelMessage(processId, secretKey);
-    sendCancelRequest(address, request, this.context.options.dialTimeoutMillis, () => undefined).unref();
+    return sendCancelRequest(address, request, this.context.options.dialTimeoutMillis, done);
   }
 
   #close(): void {

@@ -15,8 +15,12 @@ export const POOL_CONTEXT = Symbol('holdfast.pool-context');
 
 const databases = new WeakMap<Coordinator, Map<string, DatabaseMemory>>();
 
-/** What the sessions of one client or pool share; null with `failover: false` and for replication connections. */
-export function makeContext(resolved: ResolvedConnection): SessionContext | null {
+/**
+ * What the sessions of one client or pool share; null with `failover: false` and for replication connections.
+ *
+ * @param events - where its sessions report to; default: events of its own
+ */
+export function makeContext(resolved: ResolvedConnection, events?: FailoverEvents): SessionContext | null {
   const options = resolved.failover;
   if (options === false) return null;
   // A walsender speaks another protocol: there is nothing to journal, and hidden statements would break it.
@@ -43,7 +47,7 @@ export function makeContext(resolved: ResolvedConnection): SessionContext | null
     database: databaseOf(coordinator, resolved),
     resolved,
     options,
-    events: new FailoverEvents(() => coordinator.snapshot()),
+    events: events ?? new FailoverEvents(() => coordinator.snapshot()),
   };
 }
 

@@ -1,0 +1,16 @@
+import stock from 'pg';
+import { Client } from './client.ts';
+import { Pool } from './pool.ts';
+
+/** All that pg exports as one object, with our `Client` and `Pool` in place of pg's. */
+// Object.create yields `any`, which the lint rules refuse: the annotation says what has been put together here.
+export const pgModule: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof Client; Pool: typeof Pool } =
+  Object.create(Object.getPrototypeOf(stock) as object, {
+    ...Object.getOwnPropertyDescriptors(stock),
+    Client: own(Client),
+    Pool: own(Pool),
+  }) as never;
+
+function own(value: unknown): PropertyDescriptor {
+  return { value, enumerable: true, configurable: true, writable: true };
+}
