@@ -25,7 +25,7 @@ interface StockDialect extends Knex.Client {
 
 // By way of a Knex without a connection: the class itself is exported by no public module of Knex.
 const { constructor: PostgresDialect } = knex({ client: 'pg' }).client as {
-  constructor: new (config: Knex.Config) => StockDialect;
+  constructor: Omit<typeof Knex.Client, 'prototype'> & (new (config: Knex.Config) => StockDialect);
 };
 
 /** What Knex notes on a connection that is not to be used again; the pool looks at it. */
