@@ -12,8 +12,8 @@ import { describe, expect, it } from 'vitest';
  * `options` and `events` are shared values, but they speak of hosts and providers, so they stand above topology/.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['index', 'knex', 'pg'], // The entry files, one for each key of package.json's "exports".
-  ['adapters/'], // What an ORM needs beside the engine.
+  ['index', 'knex', 'pg', 'prisma'], // The entry files, one for each key of package.json's "exports".
+  ['adapters/'], // What other libraries take in place of pg.
   ['pg/'], // The wire engine.
   ['session/'], // One logical session. Never sees a socket.
   ['cluster/'], // What the sessions of one cluster share. Never sees a socket.
@@ -26,6 +26,7 @@ const LAYERS: readonly (readonly string[])[] = [
 const WRAPPED_DRIVERS: readonly { readonly packages: RegExp; readonly allowed: RegExp }[] = [
   { packages: /^(pg|pg-pool|pg-protocol|pg-types)(\/|$)/, allowed: /^pg(\/|\.ts$)/ },
   { packages: /^(knex|tarn)(\/|$)/, allowed: /^adapters\/knex-/ },
+  { packages: /^@prisma\//, allowed: /^adapters\/prisma-/ },
 ];
 
 const SOURCE = join(dirname(fileURLToPath(import.meta.url)), '..', 'src');

@@ -178,6 +178,11 @@ it('the public API is what it was', () => {
         "type Submittable",
         "type TransactionStatus",
       ],
+      "holdfast/prisma": [
+        "prismaAdapter",
+        "type PrismaAdapterFactory",
+        "type PrismaAdapterOptions",
+      ],
     }
   `);
 });
