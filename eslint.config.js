@@ -3,7 +3,17 @@ import tseslint from 'typescript-eslint';
 /** Promise mistakes are the bug class of this project, so the typed rules are on everywhere. */
 export default tseslint.config(
   // The programs in test/package/ are compiled and run where the package is installed, not here.
-  { ignores: ['dist/', 'docs/', 'coverage/', 'eslint.config.js', 'test/package/programs/'] },
+  {
+    ignores: [
+      'dist/',
+      'docs/',
+      'coverage/',
+      'eslint.config.js',
+      'test/package/programs/',
+      '**/generated/',
+      '**/generated.*/',
+    ],
+  },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

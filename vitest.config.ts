@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    globalSetup: ['test/support/prisma-clients.ts'],
     setupFiles: ['test/support/fixed-seeds-in-ci.ts'],
     // Real servers on two cores: waits are on conditions, the limits only end what hangs.
     testTimeout: 60_000,
