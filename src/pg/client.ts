@@ -16,6 +16,7 @@ const sessions = new WeakMap<object, LogicalSession>();
 interface OuterClient {
   readonly connection: OuterConnection & EventEmitter;
   readonly connectionParameters: { readonly query_timeout?: unknown };
+  readonly _activeQuery: unknown;
 }
 
 /**
@@ -64,7 +65,8 @@ Object.defineProperty(Client.prototype, 'query', {
     const session = limit ? sessions.get(this) : undefined;
     if (session === undefined) return stock.call(this, config, values, callback);
     const plain = (query: unknown): unknown => stock.call(this, query);
-    return withdrawable(session, limit, plain, config, values, callback);
+    const isActive = (query: unknown): boolean => (this as unknown as OuterClient)._activeQuery === query;
+    return withdrawable(session, limit, plain, isActive, config, values, callback);
   },
 });
 

@@ -328,7 +328,11 @@ export class LogicalSession
     const { pending } = this.conversation;
     if (this.#state.kind === 'closed' || this.#state.kind === 'connecting' || pending.length === 0) return;
     const facts = this.pendingFacts();
-    for (const unit of pending) unit.withdrawn = true;
+    for (const unit of pending) {
+      unit.withdrawn = true;
+      // A cursor closes its unit when its limit has passed: another error would make it do so twice.
+      if (unit.hasFlush) unit.answeredLocally = true;
+    }
     this.dispatch({ kind: 'withdrawn', pending: facts });
   }
 

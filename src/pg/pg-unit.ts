@@ -26,6 +26,8 @@ export interface PgUnit extends Unit {
   /** Null if it has nothing to do with named statements, as nearly always. */
   nameUses: NameUse[] | null;
   executes: number;
+  /** A Flush was in it: its reader (a cursor) waits for answers before it closes the unit. */
+  hasFlush: boolean;
   /** Extended, and every Execute is of the unnamed portal and wants all rows: a hidden statement may follow inside. */
   isPlain: boolean;
   /** The hidden mark rides inside it, behind its only Execute. */
@@ -38,7 +40,7 @@ export interface PgUnit extends Unit {
   touchesSession: boolean;
   /** It was proved to only read when it was written, so no mark was asked for on its account (R6). */
   countedAsRead: boolean;
-  /** The driver has given its ErrorResponse itself; only ReadyForQuery is owed, once it is closed. */
+  /** The application was given its error already, and not by a server; only ReadyForQuery is owed, once it is closed. */
   answeredLocally: boolean;
 }
 
@@ -54,6 +56,7 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     textsSent: 0,
     nameUses: null,
     executes: 0,
+    hasFlush: false,
     isPlain: !simple,
     hasMarkInside: false,
     copyIn: false,

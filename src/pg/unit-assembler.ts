@@ -40,6 +40,11 @@ export class UnitAssembler {
   #isTerminated = false;
   /** Bytes of a CopyData message that are still to come. */
   #copyBytesLeft = 0;
+  /**
+   * Close messages outside of a unit. pg-cursor closes the portal of a cursor that has failed behind the Sync of its unit,
+   * and the server answers that with whatever comes next.
+   */
+  #strays: Buffer[] = [];
 
   /** `statements` is filled with what the application prepares. */
   constructor(arena: Arena, statements: Map<string, NamedStatement>, listener: UnitListener) {
@@ -104,7 +109,9 @@ export class UnitAssembler {
     const body = start + 5;
     switch (bytes[start]) {
       case FrontendType.Query: {
-        const unit = this.#begin(true);
+        // Behind extended messages without a Sync it ends their unit: the server says ReadyForQuery once.
+        const unit = this.#open ?? this.#begin(true);
+        if (!unit.simple) unit.isPlain = false;
         this.#append(unit, bytes, start, end);
         unit.texts.push(statementText(readQuery(bytes, body, end)));
         this.#close(unit);
@@ -123,6 +130,10 @@ export class UnitAssembler {
         this.#appendCopy(bytes, start, end);
         return;
       default: {
+        if (this.#open === null && bytes[start] === FrontendType.Close) {
+          this.#strays.push(Buffer.from(bytes.subarray(start, end)));
+          return;
+        }
         const unit = this.#open ?? this.#begin(false);
         this.#append(unit, bytes, start, end);
         this.#extended(unit, bytes, start, end);
@@ -175,6 +186,7 @@ export class UnitAssembler {
         return;
       }
       case FrontendType.Flush:
+        unit.hasFlush = true;
         this.#listener.flushAsked(unit);
         return;
       case FrontendType.Sync:
@@ -210,6 +222,10 @@ export class UnitAssembler {
     if (!simple) this.#open = unit;
     this.#last = unit;
     this.#listener.unitOpened(unit);
+    for (const stray of this.#strays.splice(0)) {
+      this.#append(unit, stray, 0, stray.length);
+      this.#extended(unit, stray, 0, stray.length);
+    }
     return unit;
   }
 

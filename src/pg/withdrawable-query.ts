@@ -15,23 +15,33 @@ interface StockQuery {
  * pg settles a query whose `query_timeout` has passed and forgets about it; the unit stays with the server. While the
  * session recovers it must then never be sent. Only queries with such a limit take this way: pg's Query is made here,
  * as pg makes it, because its callback is the only place where giving up can be seen.
+ *
+ * @param plain - gives a query to pg
+ * @param isActive - whether this is the one that pg waits for
  */
 export function withdrawable(
   session: LogicalSession,
   limit: unknown,
   plain: (query: unknown) => unknown,
+  isActive: (query: unknown) => boolean,
   config: unknown,
   values: unknown,
   callback: unknown,
 ): unknown {
   if (config === null || config === undefined) return plain(config);
-  // A Submittable settles by itself.
+  // An answer comes while the session hands bytes on; anything else is pg giving up by itself.
+  const isGivenUp = (error: Error | null | undefined): boolean =>
+    error !== null && error !== undefined && !session.isDelivering;
+  // A query of the application's own, or a cursor or stream. As there is a limit, pg gives it a callback in any case.
   if (typeof (config as { submit?: unknown }).submit === 'function') {
     const submittable = config as StockQuery;
-    if (!submittable.callback) {
-      const given = typeof values === 'function' ? values : callback;
-      if (typeof given === 'function') submittable.callback = given as Callback;
-    }
+    const given = submittable.callback ?? (typeof values === 'function' ? values : callback);
+    const next = typeof given === 'function' ? (given as Callback).bind(submittable) : () => undefined;
+    submittable.callback = (error, result) => {
+      // Not all of them say when they are done, and their limit passes then as well.
+      if (isGivenUp(error) && isActive(submittable)) session.withdraw();
+      next(error, result);
+    };
     return plain(submittable);
   }
 
@@ -46,13 +56,13 @@ export function withdrawable(
   let isOnTheWire = false;
   const submit = query.submit.bind(query);
   query.submit = (connection) => {
-    isOnTheWire = true;
-    return submit(connection);
+    const refusal = submit(connection);
+    isOnTheWire = refusal === null;
+    return refusal;
   };
   const settle = (next: Callback): Callback => {
     return (error, result) => {
-      // An answer comes while the session hands bytes on; anything else is pg giving up by itself.
-      if (error !== null && error !== undefined && isOnTheWire && !session.isDelivering) session.withdraw();
+      if (isOnTheWire && isGivenUp(error)) session.withdraw();
       next(error, result);
     };
   };

@@ -110,6 +110,26 @@ describe('the units of a conversation', () => {
     expect(recorder.summary).toMatchObject([{ texts: ['SELECT 1'], executes: 2, closed: true }]);
   });
 
+  it('begin with what was closed outside of a unit, since the server answers that with them', () => {
+    const stray = close({ type: 'P', name: 'c' });
+    for (const next of [[query('SELECT 1')], plain('SELECT 1'), [sync()]]) {
+      const recorder = new Recorder().take(query('BEGIN'), stray);
+      expect(recorder.told).toEqual(['open 1', 'close 1']);
+      recorder.take(stray, ...next, query('COMMIT'));
+      expect(recorder.told).toEqual(['open 1', 'close 1', 'open 2', 'close 2', 'open 3', 'close 3']);
+      expect(recorder.summary[1]!.bytes).toBe(Buffer.concat([stray, stray, ...next]).toString('hex'));
+      expect(recorder.summary[2]!.bytes).toBe(query('COMMIT').toString('hex'));
+    }
+  });
+
+  it('end with a Query as well, behind which the server is ready', () => {
+    const messages = [parse({ text: 'SELECT 1' }), bind({}), execute({}), query('COMMIT')];
+    const { summary, told, units } = new Recorder().take(...messages, query('SELECT 2'));
+    expect(told).toEqual(['open 1', 'close 1', 'open 2', 'close 2']);
+    expect(summary[0]).toMatchObject({ texts: ['SELECT 1', 'COMMIT'], simple: false, executes: 1 });
+    expect(units[0]!.isPlain).toBe(false);
+  });
+
   it('know the text of a named statement and of a portal', () => {
     const { summary } = new Recorder().take(
       ...named('s', 'UPDATE a'),
@@ -172,6 +192,7 @@ const messageList: fc.Arbitrary<Buffer[]> = fc
       fc.constantFrom('INSERT', 'SELECT 2').map(plain),
       fc.constantFrom('s', 't').map((name) => named(name, `UPDATE ${name}`)),
       fc.constant([bind({ statement: 's', values: ['x', null] }), execute({}), flush(), execute({}), sync()]),
+      fc.constant([close({ type: 'P', name: 'c' })]),
       fc
         .array(fc.uint8Array({ maxLength: 40 }), { maxLength: 4 })
         .map((chunks) => [
