@@ -1,4 +1,5 @@
 import type stock from 'pg';
+import type { TopologyProvider, TopologyView } from '../../../src/index.ts';
 import type { FailoverLab } from '../../support/failover-lab.ts';
 import { APPLICATION } from '../../support/postgres-template.ts';
 
@@ -63,6 +64,10 @@ export function settingsOf(lab: FailoverLab): ConnectionSettings {
   return { ...hostLists(lab.proxies), ...APPLICATION, connectionString: lab.connectionString() };
 }
 
+export function hostsOf(lab: FailoverLab): { host: string; port: number }[] {
+  return lab.proxies.map(({ host, port }) => ({ host, port }));
+}
+
 /** The primary alone, which is all that stock pg can be given. */
 export function settingsOfPrimary(lab: FailoverLab): ConnectionSettings {
   return {
@@ -77,4 +82,17 @@ function hostLists(addresses: readonly { host: string; port: number }[]): { host
     host: addresses.map(({ host }) => host).join(','),
     port: addresses.map(({ port }) => port).join(','),
   };
+}
+
+/** Has private fields: a copy of it, such as ORMs may make of their configuration, would not do. */
+export class LabHosts implements TopologyProvider {
+  readonly #lab: FailoverLab;
+
+  constructor(lab: FailoverLab) {
+    this.#lab = lab;
+  }
+
+  async discover(): Promise<TopologyView> {
+    return await Promise.resolve({ hosts: hostsOf(this.#lab) });
+  }
 }
