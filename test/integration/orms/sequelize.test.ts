@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type stock from 'pg';
+import stock from 'pg';
 import type {
   CreationOptional,
   InferAttributes,
   InferCreationAttributes,
   Model,
+  Options,
   Transaction,
 } from 'sequelize';
 import { DatabaseError, DataTypes, QueryTypes, Sequelize } from 'sequelize';
@@ -12,8 +13,9 @@ import { describe, expect, it } from 'vitest';
 import type { ClientConfig } from '../../../src/pg.ts';
 import holdfast from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
+import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import type { Application, ConnectionSettings, NestingWork } from './application.ts';
-import { LabHosts, settingsOf, TABLES } from './application.ts';
+import { LabHosts, settingsOf, settingsOfPrimary, TABLES } from './application.ts';
 import { survivesFailovers } from './survives-failovers.ts';
 
 interface EntryModel extends Model<InferAttributes<EntryModel>, InferCreationAttributes<EntryModel>> {
@@ -25,7 +27,7 @@ interface TicketModel extends Model<InferAttributes<TicketModel>, InferCreationA
   text: string;
 }
 
-function connect(pg: typeof stock, settings: ConnectionSettings) {
+function connect(pg: typeof stock, settings: ConnectionSettings, options: Options = {}) {
   const { host, port, user, password, database } = settings;
   const sequelize = new Sequelize({
     dialect: 'postgres',
@@ -38,6 +40,7 @@ function connect(pg: typeof stock, settings: ConnectionSettings) {
     database,
     logging: false,
     define: { timestamps: false, freezeTableName: true },
+    ...options,
   });
   const entry = sequelize.define<EntryModel>('entry', {
     id: { type: DataTypes.UUID, primaryKey: true },
@@ -141,11 +144,32 @@ describe('Sequelize 6', () => {
     await sequelize.close();
   });
 
-  it('a URL may list hosts in its parameter "host"', async () => {
-    const { user, password, database } = settingsOf(lab);
-    const url = `postgres://${user}:${password}@localhost:${lab.proxy.port}/${database}?host=localhost,127.0.0.1`;
-    const sequelize = new Sequelize(url, { dialectModule: holdfast, logging: false });
+  it.each(['localhost,127.0.0.1:PORT/app', 'localhost:PORT/app?host=localhost,127.0.0.1'])(
+    'takes the hosts of a URL like %s',
+    async (place) => {
+      const { user, password } = settingsOf(lab);
+      const url = `postgres://${user}:${password}@${place.replace('PORT', String(lab.proxy.port))}`;
+      const sequelize = new Sequelize(url, { dialectModule: holdfast, logging: false });
+      await sequelize.authenticate();
+      await sequelize.close();
+    },
+  );
+
+  /** The guide warns of it: `retry` without `match` repeats whatever has failed, and the driver takes it for new work. */
+  it.each([
+    { name: 'pg', pg: stock },
+    { name: 'holdfast/pg', pg: holdfast },
+  ])('writes twice on $name if it is told to repeat everything', async ({ pg }) => {
+    const { sequelize, entry } = connect(pg, settingsOfPrimary(lab), { retry: { max: 2 } });
     await sequelize.authenticate();
+    const lost = onMessage(lab.proxy, { from: 'server', type: 'C', text: 'INSERT' }, (from) =>
+      loseAnswers(lab.proxy, from),
+    );
+    const created = entry.create({ id: randomUUID(), text: 'twice' });
+    await lost;
+    lab.proxy.cut();
+    await created;
+    expect(await entry.count()).toBe(2);
     await sequelize.close();
   });
 });

@@ -6,6 +6,8 @@ import stock from 'pg';
 assert.strictEqual(pg.Pool, Pool);
 assert.strictEqual(pg.Client, Client);
 assert.strictEqual(types, stock.types);
+// Drizzle looks for it where it has found another copy of pg.
+assert.match(Pool.name, /Pool/);
 assert.strictEqual(typeof staticHosts, 'function');
 assert.throws(() => new Pool({ failover: { timeoutMilis: 1 } }), ConfigurationError);
 
