@@ -60,11 +60,16 @@ async function killAndFailOver(cluster: PostgresCluster): Promise<void> {
 
 describe('the examples', () => {
   it('are all tried here, and short', () => {
-    const examples = readdirSync(new URL('examples/', ROOT)).filter((name) => name.endsWith('.ts'));
+    const examples = ['', 'prisma/'].flatMap((directory) =>
+      readdirSync(new URL(`examples/${directory}`, ROOT))
+        .filter((name) => name.endsWith('.ts'))
+        .map((name) => directory + name),
+    );
     expect(examples.sort()).toEqual([
       'custom-topology.ts',
       'observe-failovers.ts',
       'pg-drop-in.ts',
+      'prisma/payments.ts',
       'web-service.ts',
     ]);
     for (const name of examples) {
@@ -97,6 +102,23 @@ describe('the examples', () => {
     await killAndFailOver(cluster);
     expect(await run.ended, run.stderr).toBe(0);
     expect(run.stdout).toBe('[ { id: 1, balance: 0 }, { id: 2, balance: 100 } ]\n');
+  });
+
+  it('prisma/payments.ts makes each payment once though the primary is killed', async () => {
+    const cluster = await startCluster({ standbys: 2, synchronous: true });
+    const run = new Run('prisma/payments.ts', { DATABASE_URL: cluster.connectionString() });
+    await waitFor(
+      async () => {
+        const { rows } = await cluster.primary.query<{ made: number }>(
+          'SELECT count(*)::int AS made FROM "Payment"',
+        );
+        return rows[0]!.made >= 5;
+      },
+      { timeoutMillis: 30_000, message: 'the first payments' },
+    );
+    await killAndFailOver(cluster);
+    expect(await run.ended, run.stderr).toBe(0);
+    expect(run.stdout).toBe("[ { id: 'customer', balance: 0 }, { id: 'shop', balance: 100 } ] 100\n");
   });
 
   it('observe-failovers.ts tells of a failover', async () => {

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { PrismaPg } from '@prisma/adapter-pg';
-import type pg from 'pg';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { prismaAdapter, type PrismaAdapterFactory } from '../../../src/prisma.ts';
 import { Prisma, type PrismaClient } from '../../support/prisma/generated/client.ts';
@@ -15,7 +14,7 @@ const { servers } = lab;
 const ADAPTERS: readonly { readonly name: string; readonly make: () => PrismaAdapterFactory }[] = [
   {
     name: 'PrismaPg on stock pg',
-    make: () => new PrismaPg(servers.primary.connectionConfig() as pg.PoolConfig),
+    make: () => new PrismaPg(servers.primary.connectionConfig()),
   },
   { name: 'prismaAdapter(pool)', make: () => prismaAdapter(servers.pool()) },
   {

@@ -162,13 +162,11 @@ describe('a write whose outcome nobody knows', () => {
     );
     const rounds = { count: 0 };
     const work = rejectionOf(
-      retrying(
-        async () =>
-          await prisma.$transaction(async (tx) => {
-            await tx.author.create({ data: { name: 'Ada' } });
-          }),
-        rounds,
-      ),
+      retrying(async () => {
+        await prisma.$transaction(async (tx) => {
+          await tx.author.create({ data: { name: 'Ada' } });
+        });
+      }, rounds),
     );
     await lost;
     await servers.primary.kill();

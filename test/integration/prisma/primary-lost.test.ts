@@ -9,7 +9,7 @@ async function begun<T>(query: PromiseLike<T>): Promise<T> {
   return await query;
 }
 
-function noted<E extends keyof FailoverEventMap>(events: FailoverEvents, name: E): unknown[] {
+function noted(events: FailoverEvents, name: keyof FailoverEventMap): unknown[] {
   const seen: unknown[] = [];
   events.on(name, (event: unknown) => {
     seen.push(event);
@@ -190,14 +190,13 @@ describe('the primary is lost under a Prisma client', () => {
     const { prisma, pool } = lab.client({ max: 8 });
     const names = Array.from({ length: 24 }, (_, index) => `author ${String(index).padStart(2, '0')}`);
     let started = 0;
-    const works = names.map(
-      async (name) =>
-        await prisma.$transaction(async (tx) => {
-          const { id } = await tx.author.create({ data: { name } });
-          started++;
-          await tx.book.create({ data: { title: `of ${name}`, authorId: id } });
-        }),
-    );
+    const works = names.map(async (name) => {
+      await prisma.$transaction(async (tx) => {
+        const { id } = await tx.author.create({ data: { name } });
+        started++;
+        await tx.book.create({ data: { title: `of ${name}`, authorId: id } });
+      });
+    });
     await waitFor(() => started >= 4);
     await servers.replacePrimary();
     await Promise.all(works);
