@@ -138,6 +138,10 @@ it('the public API is what it was', () => {
         "type TopologyView",
         "type Waiting",
       ],
+      "holdfast/knex": [
+        "HoldfastPostgres",
+        "type FailoverKeys",
+      ],
       "holdfast/pg": [
         "Client",
         "Connection",

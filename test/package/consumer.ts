@@ -28,6 +28,12 @@ const newest = manifest.devDependencies['pg']!;
 const oldest = /^>=(\d+\.\d+)/.exec(manifest.peerDependencies['pg']!)![1]!;
 const types = ['@types/pg', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]!}`);
 
+const PRISMA = ['@prisma/adapter-pg', '@prisma/client'].map(
+  (name) => `${name}@${manifest.devDependencies[name]!}`,
+);
+/** Prisma's own types are not ours to check. */
+const PRISMA_TYPES = { skipLibCheck: true };
+
 /** How an application may resolve modules: each must find the types. `node10` is what old CommonJS projects have. */
 const RESOLUTIONS = [
   { module: 'nodenext', moduleResolution: 'nodenext' },
@@ -43,13 +49,22 @@ async function main(): Promise<void> {
     await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true }));
     await cp(PROGRAMS, directory, { recursive: true });
     await install(directory, [tarball, `pg@${newest}`, ...types]);
-    for (const resolution of RESOLUTIONS) await typeCheck(directory, resolution);
+    for (const resolution of RESOLUTIONS) await typeCheck(directory, resolution, 'types.ts');
     for (const version of [newest, oldest]) {
       if (version !== newest) await install(directory, [`pg@${version}`]);
       for (const program of ['esm.mjs', 'common.cjs']) {
         await runProgram(directory, program, cluster.connectionString());
         say(`${program} runs with pg ${version}`);
       }
+    }
+    await install(directory, PRISMA);
+    for (const resolution of RESOLUTIONS) {
+      await typeCheck(directory, { ...resolution, ...PRISMA_TYPES }, 'prisma-types.ts');
+    }
+    await giveItsOwnCopyOfPg(directory, '@prisma/adapter-pg');
+    for (const program of ['prisma.mjs', 'prisma.cjs']) {
+      await runProgram(directory, program, cluster.connectionString());
+      say(`${program} runs with ${PRISMA.join(' and ')}`);
     }
   } catch (error) {
     // What a child process printed says more than its exit code.
@@ -80,7 +95,17 @@ async function install(directory: string, packages: readonly string[]): Promise<
   });
 }
 
-async function typeCheck(directory: string, resolution: Readonly<Record<string, string>>): Promise<void> {
+/** As an exact version in its manifest would. */
+async function giveItsOwnCopyOfPg(directory: string, name: string): Promise<void> {
+  const modules = join(directory, 'node_modules');
+  await cp(join(modules, 'pg'), join(modules, name, 'node_modules/pg'), { recursive: true });
+}
+
+async function typeCheck(
+  directory: string,
+  resolution: Readonly<Record<string, string | boolean>>,
+  file: string,
+): Promise<void> {
   const compilerOptions = {
     ...resolution,
     target: 'es2022',
@@ -92,9 +117,9 @@ async function typeCheck(directory: string, resolution: Readonly<Record<string, 
     esModuleInterop: true,
     noEmit: true,
   };
-  await writeFile(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['types.ts'] }));
+  await writeFile(join(directory, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: [file] }));
   await run(process.execPath, [TSC, '-p', directory], { cwd: directory });
-  say(`types.ts is right with moduleResolution ${resolution['moduleResolution']!}`);
+  say(`${file} is right with moduleResolution ${resolution['moduleResolution']!}`);
 }
 
 async function runProgram(directory: string, program: string, url: string): Promise<void> {

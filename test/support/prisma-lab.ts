@@ -16,6 +16,7 @@ const TABLES = `
     details jsonb,
     scan bytea,
     printed timestamp(3),
+    added timestamp(3) NOT NULL DEFAULT current_timestamp,
     "authorId" text NOT NULL REFERENCES "Author"
   );
   CREATE TABLE "Ticket" (id serial PRIMARY KEY, title text NOT NULL);`;

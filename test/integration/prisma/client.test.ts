@@ -59,7 +59,7 @@ describe.each(ADAPTERS)('a Prisma client with $name', ({ make }) => {
     };
     await prisma.author.create({ data: { name: 'Ada', books: { create: values } } });
     const { price, ...others } = await prisma.book.findFirstOrThrow({
-      omit: { id: true, authorId: true },
+      omit: { id: true, authorId: true, added: true },
     });
     expect(price.equals(values.price)).toBe(true);
     expect({ ...others, scan: Array.from(others.scan!) }).toEqual({
