@@ -1,4 +1,4 @@
-import { InternalError } from '../errors.ts';
+import { InternalError, type HoldfastError } from '../errors.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
 import type { Doom, Ending, Fate, LossPlan } from '../session/loss-situation.ts';
 import type { Conversation } from './conversation.ts';
@@ -6,7 +6,7 @@ import type { ErrorPassage } from './error-passage.ts';
 import { abortedError, doomError, fateError } from './fate-errors.ts';
 import { endAnswer, errorAnswer, successAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
-import { endingOf } from './unit-facts.ts';
+import { endingOf, isAboutSavepoints } from './unit-facts.ts';
 
 /** What the responder needs of its session. */
 export interface ResponderHost {
@@ -31,6 +31,8 @@ export class LocalResponder {
   readonly #host: ResponderHost;
   readonly #fates = new Map<PgUnit, Fate>();
   #isDoomTold = false;
+  /** What the last COMMIT was refused with, and the first unit that has come since; null if that was another statement. */
+  #refusedCommit: { readonly error: HoldfastError; readonly next: PgUnit | null } | null = null;
 
   constructor(conversation: Conversation, passage: ErrorPassage, host: ResponderHost) {
     this.#conversation = conversation;
@@ -62,6 +64,24 @@ export class LocalResponder {
       if (!this.#fates.has(unit)) this.#fates.set(unit, 'refuse');
       if (this.#fates.get(unit) === 'refuse' && endsDoom(endingOf(unit))) return;
     }
+  }
+
+  opened(unit: PgUnit): void {
+    if (this.#refusedCommit?.next === null) this.#refusedCommit = { ...this.#refusedCommit, next: unit };
+  }
+
+  /**
+   * A COMMIT directly behind one that was refused is refused with the same. Outside of a transaction a server answers it
+   * with success and a warning: whoever repeats a statement that got a 40001, as Slonik does, would be told that his
+   * transaction is committed. True if there is one.
+   */
+  refuseRepeated(): boolean {
+    const next = this.#refusedCommit?.next ?? null;
+    if (next === null) return false;
+    const isRepeated = next === this.#conversation.pending[0] && endingOf(next) === 'commit';
+    if (isRepeated && next.writtenTo === next.start) this.#fates.set(next, 'refuse');
+    else this.#refusedCommit = null;
+    return this.owns(next);
   }
 
   clear(): void {
@@ -163,14 +183,21 @@ export class LocalResponder {
       return successAnswer(this.#host.unitBytes(unit), 'ROLLBACK', 0);
     }
     if (endsDoom(ending)) {
-      const error = doomError(doom, refusal, cause);
+      const repeated = this.#refusedCommit?.next === unit ? this.#refusedCommit : null;
+      const error = repeated?.error ?? doomError(doom, refusal, cause);
+      this.#refusedCommit = { error, next: null };
       this.#endDoom();
       return errorAnswer(this.#passage.send(error), IDLE);
     }
+    if (isAboutSavepoints(unit)) this.#isDoomTold = false;
     return errorAnswer(this.#passage.send(this.#doomOrAborted()), FAILED);
   }
 
-  /** The first statement gets the reason, the others what PostgreSQL says in an aborted transaction. */
+  /**
+   * The first statement gets the reason, the others what PostgreSQL says in an aborted transaction. But those about savepoints
+   * get the reason each time: PostgreSQL would let ROLLBACK TO pass, and what that says is what a nested transaction of a
+   * library fails with.
+   */
   #doomOrAborted(): Error & { readonly code: string } {
     const error = doomError(this.#host.doom, this.#host.refusal, this.#host.cause);
     if (this.#isDoomTold) return abortedError(error);

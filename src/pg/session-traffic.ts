@@ -68,6 +68,7 @@ export class SessionTraffic implements UnitListener {
 
   unitOpened(unit: PgUnit): void {
     this.#parts.conversation.add(unit);
+    this.#parts.responder.opened(unit);
     this.#host.wake();
   }
 
@@ -105,6 +106,10 @@ export class SessionTraffic implements UnitListener {
       return;
     }
     if (this.#holds > 0) return;
+    if (this.#parts.responder.refuseRepeated()) {
+      this.#settleSoon();
+      return;
+    }
     this.#parts.sender.send(connection);
     // The kernel has taken all: the socket itself will not say so.
     if (this.#needsDrain && !connection.needsDrain)

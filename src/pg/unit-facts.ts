@@ -20,6 +20,8 @@ const ENDS: ReadonlySet<Command> = new Set([
   'unknown',
 ]);
 
+const SAVEPOINTS: ReadonlySet<Command> = new Set(['savepoint', 'release', 'rollback-to']);
+
 /** What the unit does with the open transaction (R6, R11). */
 export function endingOf(unit: PgUnit): Ending {
   const commands = commandsOf(unit);
@@ -75,6 +77,12 @@ export function isPlainBegin(unit: PgUnit): boolean {
 export function isTransactionControl(unit: PgUnit): boolean {
   const commands = commandsOf(unit);
   return commands.length > 0 && commands.every((command) => command !== 'other' && command !== 'unknown');
+}
+
+/** True if it is about savepoints and nothing else. */
+export function isAboutSavepoints(unit: PgUnit): boolean {
+  const commands = commandsOf(unit);
+  return commands.length > 0 && commands.every((command) => SAVEPOINTS.has(command));
 }
 
 /** True if it is one ROLLBACK that ends the transaction. */

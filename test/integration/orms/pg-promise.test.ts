@@ -115,7 +115,7 @@ describe('pg-promise', () => {
     let replaced: Promise<void> | undefined;
     await transfer(db, 40, async () => {
       replaced = losePrimaryBehind(lab, 'COMMIT');
-      return Promise.resolve();
+      await Promise.resolve();
     });
     await replaced;
     expect(await balances(db)).toEqual({ a: 60, b: 40 });
@@ -185,12 +185,10 @@ describe('pg-promise', () => {
     const work = async () =>
       await db.tx(async (t) => {
         attempts++;
-        const { id } = await t.one<{ id: number }>(
-          `INSERT INTO numbered (text) VALUES ('a') RETURNING id`,
-        );
-        if (attempts === 1) await lab.replacePrimary();
+        const { id } = await t.one<{ id: number }>(`INSERT INTO numbered (text) VALUES ('a') RETURNING id`);
         // In a nested transaction, whose ROLLBACK TO is refused as well: the reason must come through all the same.
         await t.tx(async (nested) => {
+          if (attempts === 1) await lab.replacePrimary();
           await nested.none('INSERT INTO note VALUES ($1)', `wrote ${id}`);
         });
         return id;

@@ -3,13 +3,9 @@ import stock from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Client, type ClientConfig } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
-import {
-  losePrimaryAfterRows,
-  losePrimaryBefore,
-  losePrimaryBehind,
-} from '../../support/lose-primary.ts';
+import { losePrimaryAfterRows, losePrimaryBefore, losePrimaryBehind } from '../../support/lose-primary.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
-import { rejectionOf, settle } from '../../support/settle.ts';
+import { rejectionOf } from '../../support/settle.ts';
 
 const insert = (text: string) => sql.unsafe`INSERT INTO note VALUES (${text})`;
 
@@ -117,12 +113,9 @@ describe('Slonik', () => {
       await lab.primary.query(`INSERT INTO note SELECT 'line ' || n FROM generate_series(1, 20000) AS n`);
       const replaced = losePrimaryAfterRows(lab, 5_000);
       const seen: string[] = [];
-      await pool.stream(
-        sql.unsafe`SELECT text FROM note ORDER BY length(text), text`,
-        (stream) => {
-          stream.on('data', ({ data }: { data: { text: string } }) => seen.push(data.text));
-        },
-      );
+      await pool.stream(sql.unsafe`SELECT text FROM note ORDER BY length(text), text`, (stream) => {
+        stream.on('data', ({ data }: { data: { text: string } }) => seen.push(data.text));
+      });
       await replaced;
       expect(seen).toEqual(Array.from({ length: 20_000 }, (_, index) => `line ${index + 1}`));
     });
@@ -138,6 +131,15 @@ describe('Slonik', () => {
       await replaced;
       expect(await lab.notes()).toEqual(['a']);
       expect(attempts.count).toBe(1);
+    });
+
+    it('takes the connection back when its reset behind the COMMIT is lost', async () => {
+      const pool = await open();
+      const replaced = losePrimaryBehind(lab, 'DISCARD ALL');
+      await pool.query(insert('a'));
+      await replaced;
+      await pool.query(insert('b'));
+      expect(await lab.notes()).toEqual(['a', 'b']);
     });
 
     it('commits once when the COMMIT never arrives', async () => {
@@ -268,7 +270,11 @@ describe('Slonik', () => {
         await connection.query(insert('a'));
         await connection.query(sql.unsafe`COMMIT AND CHAIN`);
       });
-      expect(await rejectionOf(work)).toMatchObject({ code: '08007', kind: 'result-lost', outcome: 'committed' });
+      expect(await rejectionOf(work)).toMatchObject({
+        code: '08007',
+        kind: 'result-lost',
+        outcome: 'committed',
+      });
       await replaced;
       expect(await lab.notes()).toEqual(['a']);
     });
@@ -287,15 +293,16 @@ describe('Slonik', () => {
       expect(await lab.notes()).toEqual([]);
     });
 
-    it('COMMIT', async () => {
+    it('does not take a COMMIT for done that is repeated behind its refusal', async () => {
       const pool = await open();
       const work = pool.connect(async (connection) => {
         await connection.query(sql.unsafe`BEGIN`);
         await connection.query(sql.unsafe`INSERT INTO numbered (text) VALUES ('a') RETURNING id`);
         await lab.replacePrimary();
-        return await connection.query(sql.unsafe`COMMIT`);
+        await connection.query(sql.unsafe`COMMIT`);
       });
-      console.log(await settle(work as Promise<unknown>));
+      expect(await rejectionOf(work)).toMatchObject({ code: '40001', kind: 'replay-diverged' });
+      expect((await lab.primary.query('SELECT FROM numbered')).rowCount).toBe(0);
     });
   });
 });

@@ -26,6 +26,41 @@ describe('the transaction could not be brought to a new connection', () => {
     return client;
   }
 
+  it('says why to each statement about savepoints: what a library gives up a nested transaction with', async () => {
+    const client = await beginDoomed();
+    await settle(client.query('SELECT 1'));
+    for (const sql of ['ROLLBACK TO SAVEPOINT s', 'SAVEPOINT s', 'RELEASE SAVEPOINT s']) {
+      expect(await rejectionOf(client.query(sql))).toMatchObject({ code: '40001' });
+    }
+    expect(await rejectionOf(client.query('SELECT 1'))).toMatchObject({ code: '25P02' });
+    await client.query('ROLLBACK');
+    expect(await lab.notes()).toEqual([]);
+  });
+
+  it('refuses a COMMIT again that is repeated: it must not succeed outside of the transaction', async () => {
+    const client = await beginDoomed();
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      expect(await rejectionOf(client.query('COMMIT'))).toMatchObject({
+        code: '40001',
+        kind: 'transaction-not-replayable',
+      });
+    }
+    // Prepared, as Slonik may send it.
+    expect(await rejectionOf(client.query({ name: 'c', text: 'COMMIT' }))).toMatchObject({ code: '40001' });
+    await client.query(`INSERT INTO note VALUES ('later')`);
+    expect((await client.query('COMMIT')).command).toBe('COMMIT');
+    expect(await lab.notes()).toEqual(['later']);
+    expect(client.seen.isQuiet).toBe(true);
+  });
+
+  it('commits the next transaction, whatever comes first in it', async () => {
+    const client = await beginDoomed();
+    await settle(client.query('COMMIT'));
+    await client.query(`BEGIN; INSERT INTO note VALUES ('next')`);
+    expect((await client.query('COMMIT')).command).toBe('COMMIT');
+    expect(await lab.notes()).toEqual(['next']);
+  });
+
   it('says why once, refuses all else as PostgreSQL does, and runs none of it', async () => {
     const client = await beginDoomed();
     const first = await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`));
@@ -34,14 +69,7 @@ describe('the transaction could not be brought to a new connection', () => {
       kind: 'transaction-not-replayable',
       outcome: 'rolled-back',
     });
-    for (const sql of [
-      `INSERT INTO note VALUES ('2')`,
-      'SELECT 1',
-      'SAVEPOINT s',
-      'ROLLBACK TO s',
-      'BEGIN',
-      'SELECT 1; SELECT 2',
-    ]) {
+    for (const sql of [`INSERT INTO note VALUES ('2')`, 'SELECT 1', 'BEGIN', 'SELECT 1; SELECT 2']) {
       const error = await rejectionOf(client.query(sql));
       expect(error).toMatchObject({ code: '25P02' });
       expect(error.message).toMatch(/current transaction is aborted/);
