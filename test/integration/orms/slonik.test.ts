@@ -133,15 +133,6 @@ describe('Slonik', () => {
       expect(attempts.count).toBe(1);
     });
 
-    it('takes the connection back when its reset behind the COMMIT is lost', async () => {
-      const pool = await open();
-      const replaced = losePrimaryBehind(lab, 'DISCARD ALL');
-      await pool.query(insert('a'));
-      await replaced;
-      await pool.query(insert('b'));
-      expect(await lab.notes()).toEqual(['a', 'b']);
-    });
-
     it('commits once when the COMMIT never arrives', async () => {
       const pool = await open();
       const replaced = losePrimaryBefore(lab, 'Q', 'COMMIT');
@@ -260,6 +251,20 @@ describe('Slonik', () => {
       expect(await rejectionOf(pool.query(insert('a')))).toMatchObject({ code: '08007', outcome: 'unknown' });
       await replaced;
       expect(await lab.notes()).toEqual([]);
+    });
+
+    it('what is committed, when the DISCARD ALL behind it is lost', async () => {
+      const pool = await open();
+      const attempts: Attempts = { count: 0 };
+      const replaced = losePrimaryBehind(lab, 'DISCARD ALL');
+      const work = pool.transaction(async (transaction) => {
+        attempts.count++;
+        await transaction.query(insert('a'));
+      });
+      expect(await rejectionOf(work)).toMatchObject({ code: '08007', outcome: 'unknown' });
+      await replaced;
+      expect(attempts.count).toBe(1);
+      expect(await lab.notes()).toEqual(['a']);
     });
 
     it('a COMMIT that is known, but whose result is lost', async () => {
