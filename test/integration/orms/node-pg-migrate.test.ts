@@ -1,8 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { runner } from 'node-pg-migrate';
+import { PG_MIGRATE_LOCK_ID, runner } from 'node-pg-migrate';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import type { FailoverOptions } from '../../../src/index.ts';
 import { Client } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { losePrimaryBefore, losePrimaryBehind } from '../../support/lose-primary.ts';
@@ -48,9 +49,9 @@ describe('node-pg-migrate', () => {
 
   type Direction = Partial<Parameters<typeof runner>[0]>;
 
-  async function migrate(options: Direction = {}): Promise<string[]> {
+  async function migrate(options: Direction = {}, failover: FailoverOptions = {}): Promise<string[]> {
     const connectionString = lab.connectionString();
-    const client = new Client({ connectionString });
+    const client = new Client({ connectionString, failover });
     client.on('error', () => undefined);
     await client.connect();
     try {
@@ -102,6 +103,18 @@ describe('node-pg-migrate', () => {
       expect(error.message).toMatch(/advisory lock/);
       expect(await made()).toEqual({ tables: ['customer'], migrations: ['1_customers'], purchases: 0 });
       expect(await migrate()).toEqual(['2_orders']);
+      expect(await made()).toEqual(ALL);
+    });
+
+    it('goes through a failover if the application takes the lock again on the new server', async () => {
+      const failover: FailoverOptions = {
+        async onReconnect(client) {
+          await client.query(`SELECT pg_advisory_lock(${PG_MIGRATE_LOCK_ID})`);
+        },
+      };
+      const replaced = losePrimaryBefore(lab, 'Q', 'INSERT INTO purchase');
+      expect(await migrate({}, failover)).toEqual(['1_customers', '2_orders']);
+      await replaced;
       expect(await made()).toEqual(ALL);
     });
 
