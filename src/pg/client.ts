@@ -6,6 +6,7 @@ import { resolveConnection } from './connection-hosts.ts';
 import { LogicalSession } from './logical-session.ts';
 import { isPoolContext, makeContext, POOL_CONTEXT } from './make-context.ts';
 import type { ClientConfig } from './public-types.ts';
+import { dropIfDoomed } from './release-of-a-doomed-client.ts';
 import type { SessionContext } from './session-context.ts';
 import { VirtualSocket } from './virtual-socket.ts';
 import { withdrawable } from './withdrawable-query.ts';
@@ -41,6 +42,7 @@ export class Client extends pg.Client {
     super(outerConfig(context, socket));
     Object.defineProperty(this, 'failover', { value: context.events, enumerable: false });
     sessions.set(this, session);
+    dropIfDoomed(this, () => session.isDoomed);
     const { connection } = this as unknown as OuterClient;
     bind(connection);
     socket.on('backendKeyData', (message: object) => connection.emit('backendKeyData', message));

@@ -1,6 +1,6 @@
 import pg from 'pg';
 import type { FailoverEvents } from '../events.ts';
-import { Client, isDoomed } from './client.ts';
+import { Client } from './client.ts';
 import { resolveConnection } from './connection-hosts.ts';
 import { makeContext, POOL_CONTEXT } from './make-context.ts';
 import type { PoolConfig } from './public-types.ts';
@@ -19,9 +19,5 @@ export class Pool extends pg.Pool {
     if ((config as { Client?: unknown } | undefined)?.Client === undefined) Object.assign(this, { Client });
     if (context === null) return;
     Object.defineProperty(this.options, POOL_CONTEXT, { value: context, enumerable: false });
-    this.on('release', (_error, client) => {
-      // A13: the next borrower must not find himself inside a transaction that is gone. The pool looks at this field.
-      if (isDoomed(client)) Object.assign(client, { _queryable: false });
-    });
   }
 }

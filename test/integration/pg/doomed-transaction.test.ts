@@ -1,5 +1,7 @@
+import stock from 'pg';
 import { describe, expect, it } from 'vitest';
 import type { FailoverOptions } from '../../../src/options.ts';
+import { Client } from '../../../src/pg.ts';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
@@ -186,6 +188,25 @@ describe('the transaction could not be brought to a new connection', () => {
     await pool.query(`INSERT INTO note VALUES ('later')`);
     expect(await lab.notes()).toEqual(['later']);
     expect(pool.seen.errors).toEqual([]);
+  });
+
+  it('is not handed to the next borrower of a pool of stock pg that was given our Client (A13)', async () => {
+    const pool = new stock.Pool({
+      Client,
+      connectionString: lab.connectionString(),
+      max: 1,
+      failover: NOT_REPLAYABLE,
+    } as stock.PoolConfig);
+    const client = await pool.connect();
+    expect(client.release).toBe(client.release);
+    await client.query('BEGIN');
+    await client.query(`INSERT INTO note VALUES ('lost')`);
+    await cutAndWait();
+    expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({ code: '40001' });
+    client.release();
+    await pool.query(`INSERT INTO note VALUES ('later')`);
+    expect(await lab.notes()).toEqual(['later']);
+    await pool.end();
   });
 
   it('is kept in the pool if it was ended', async () => {
