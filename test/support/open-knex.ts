@@ -1,4 +1,5 @@
 import knex, { type Knex } from 'knex';
+import type pg from 'pg';
 import { onTestFinished } from 'vitest';
 import type { FailoverEvents } from '../../src/events.ts';
 import { HoldfastPostgres } from '../../src/knex.ts';
@@ -22,6 +23,16 @@ export function openKnex(config: Knex.Config): OpenKnex {
     log: { warn: note, error: note, deprecate: note, debug: () => undefined },
   });
   onTestFinished(async () => {
+    // Of a test that failed some may still be in use, for which Knex would wait.
+    const { pool } = db.client as {
+      pool: { release(client: pg.Client): boolean } & {
+        readonly used: readonly { readonly resource: pg.Client }[];
+      };
+    };
+    for (const { resource } of [...pool.used]) {
+      await resource.end();
+      pool.release(resource);
+    }
     await db.destroy();
   });
   const { failover } = db.client as HoldfastPostgres;

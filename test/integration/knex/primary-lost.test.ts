@@ -41,7 +41,6 @@ describe('an application on Knex whose primary is lost', () => {
     ]);
     expect(await lab.notes()).toEqual(['moved']);
     expect(db.logged).toEqual([]);
-    expect(db.failover.snapshot()).toMatchObject({ replaysDiverged: 0, failovers: 1 });
   });
 
   it('goes on when it is lost with a statement at work', async () => {
