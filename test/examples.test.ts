@@ -67,6 +67,7 @@ describe('the examples', () => {
     );
     expect(examples.sort()).toEqual([
       'custom-topology.ts',
+      'knex.ts',
       'observe-failovers.ts',
       'pg-drop-in.ts',
       'prisma/payments.ts',
@@ -119,6 +120,25 @@ describe('the examples', () => {
     await killAndFailOver(cluster);
     expect(await run.ended, run.stderr).toBe(0);
     expect(run.stdout).toBe("[ { id: 'customer', balance: 0 }, { id: 'shop', balance: 100 } ] 100\n");
+  });
+
+  it('knex.ts sells everything once though the primary is killed', async () => {
+    const cluster = await startCluster({ standbys: 2, synchronous: true });
+    const run = new Run('knex.ts', { DATABASE_URL: cluster.connectionString() });
+    await waitFor(
+      async () => {
+        const { rows } = await cluster.primary.query<{ there: boolean }>(
+          `SELECT to_regclass('sale') IS NOT NULL AS there`,
+        );
+        if (!rows[0]!.there) return false;
+        return ((await cluster.primary.query('SELECT FROM sale')).rowCount ?? 0) >= 5;
+      },
+      { timeoutMillis: 30_000, message: 'the first sales' },
+    );
+    await killAndFailOver(cluster);
+    expect(await run.ended, run.stderr).toBe(0);
+    expect(run.stdout).toBe("[ { customers: '100', sales: '100' } ] [ { item: 'tulip', amount: 0 } ]\n");
+    expect(run.stderr).toMatch(/^\d+ sessions go on after \d+ ms\n$/);
   });
 
   it('observe-failovers.ts tells of a failover', async () => {
