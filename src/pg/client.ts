@@ -90,7 +90,7 @@ export function withdraw(client: object): void {
 }
 
 /**
- * The same, and the server is told to stop. Resolves when it has been told, which is not when it has stopped.
+ * The same, and the server is told to stop. Resolves when it has, or after `dialTimeoutMillis`.
  *
  * @returns undefined for a client without failover
  */

@@ -338,18 +338,29 @@ export class LogicalSession
 
   /**
    * The same, and the server is told to stop: with the session's own key, so that nobody else is ever hit (T10). While
-   * the session recovers there is nothing to stop.
+   * the session recovers there is nothing to stop. Resolves when the statement is over, at the latest after
+   * `dialTimeoutMillis`; rejects if the server can't be told.
    */
   async cancel(): Promise<void> {
     this.withdraw();
     const { connection } = this;
-    if (connection === null || this.#state.kind !== 'online') return;
-    await new Promise<void>((resolve, reject) => {
-      this.#sendCancel(connection, (error) => {
-        if (error === undefined) resolve();
-        else reject(error);
+    const [unit] = this.conversation.pending;
+    if (connection === null || unit === undefined) return;
+    const deadline = performance.now() + this.context.options.dialTimeoutMillis;
+    const isAtWork = (): boolean =>
+      this.#state.kind === 'online' &&
+      this.connection === connection &&
+      this.conversation.pending[0] === unit;
+    // Told again: the server forgets a request that overtakes its statement.
+    for (let pause = 10; isAtWork() && performance.now() < deadline; pause *= 2) {
+      await new Promise<void>((resolve, reject) => {
+        this.#sendCancel(connection, (error) => {
+          if (error === undefined) resolve();
+          else reject(error);
+        });
       });
-    });
+      if (isAtWork()) await new Promise((resolve) => setTimeout(resolve, pause));
+    }
   }
 
   // ---- from the server ---------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
  * Uses the package as its users do: packs it, installs the tarball beside pg into an empty directory outside this
  * repository, and there type-checks and runs small programs, as an ES module and as CommonJS, against a real server.
  *
- * Run by `npm run check:package`, after `npm run build`. Takes pg's versions from package.json: the newest that is
- * tested, and the oldest that the peer range allows.
+ * Run by `npm run check:package`, after `npm run build`. Takes the versions of pg and Knex from package.json: the newest
+ * that is tested, and the oldest that the peer range allows.
  */
 import { execFile } from 'node:child_process';
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
@@ -26,6 +26,9 @@ interface Manifest {
 const manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as Manifest;
 const newest = manifest.devDependencies['pg']!;
 const oldest = /^>=(\d+\.\d+)/.exec(manifest.peerDependencies['pg']!)![1]!;
+const stream = `pg-query-stream@${manifest.devDependencies['pg-query-stream']!}`;
+/** The oldest that the peer range allows, one of each minor version, and the newest that is tested. */
+const KNEX_VERSIONS = ['3.0.1', '3.1', '3.2', manifest.devDependencies['knex']!];
 const types = ['@types/pg', '@types/node'].map((name) => `${name}@${manifest.devDependencies[name]!}`);
 
 const PRISMA = ['@prisma/adapter-pg', '@prisma/client'].map(
@@ -49,6 +52,10 @@ async function main(): Promise<void> {
     await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true }));
     await cp(PROGRAMS, directory, { recursive: true });
     await install(directory, [tarball, `pg@${newest}`, ...types]);
+    for (const program of ['esm.mjs', 'common.cjs'])
+      await runProgram(directory, program, cluster.connectionString());
+    say('nothing but pg is needed beside it');
+    await install(directory, [`knex@${KNEX_VERSIONS.at(-1)!}`, stream]);
     for (const resolution of RESOLUTIONS) await typeCheck(directory, resolution, 'types.ts');
     for (const version of [newest, oldest]) {
       if (version !== newest) await install(directory, [`pg@${version}`]);
@@ -56,6 +63,13 @@ async function main(): Promise<void> {
         await runProgram(directory, program, cluster.connectionString());
         say(`${program} runs with pg ${version}`);
       }
+    }
+    await install(directory, [`pg@${newest}`]);
+    for (const version of KNEX_VERSIONS) {
+      await install(directory, [`knex@${version}`]);
+      for (const program of ['knex.mjs', 'knex.cjs'])
+        await runProgram(directory, program, cluster.connectionString());
+      say(`knex.mjs and knex.cjs run with Knex ${version}`);
     }
     await install(directory, PRISMA);
     for (const resolution of RESOLUTIONS) {

@@ -1,6 +1,8 @@
 /** Compiled, never run: what a typed application writes must be right with each way to resolve modules. */
 import { OutcomeUnknownError, staticHosts, type FailoverSucceeded, type TopologyProvider } from 'holdfast';
+import { HoldfastPostgres } from 'holdfast/knex';
 import pg, { Client, DatabaseError, Pool, type PoolConfig, type QueryResult } from 'holdfast/pg';
+import knex from 'knex';
 import stock from 'pg';
 
 const provider: TopologyProvider = staticHosts(['db1', { host: 'db2', port: 5433 }]);
@@ -18,6 +20,14 @@ pool.failover?.on('failoverSucceeded', (event: FailoverSucceeded) => event.durat
 pool.failover?.on('failoverSucceded', () => undefined);
 // @ts-expect-error there is no such option
 export const wrong: PoolConfig = { failover: { timeoutMilis: 1 } };
+
+const db = knex({
+  client: HoldfastPostgres,
+  connection: { connectionString: 'postgres://db1,db2/app', failover: { provider } },
+});
+(db.client as HoldfastPostgres).failover?.on('failoverSucceeded', (event) => event.durationMillis.toFixed());
+// @ts-expect-error there is no such option
+knex({ client: HoldfastPostgres, connection: { failover: { timeoutMilis: 1 } } });
 
 export async function answer(): Promise<string> {
   try {
