@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
+import { onMessage } from '../../support/on-message.ts';
 import { openKnex, type OpenKnex } from '../../support/open-knex.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
@@ -46,6 +47,22 @@ describe("Knex's .timeout() around a failover", () => {
     });
     expect(await processOf(db)).toBe(after);
     expect(await sleepers()).toBe(0);
+    expect(db.logged).toEqual([]);
+  });
+
+  it('cancels though its request overtakes the statement, which the server then forgets', async () => {
+    const db = open();
+    await db.raw('SELECT 1');
+    const held = onMessage(lab.proxy, { from: 'client', type: 'P', text: 'pg_sleep' }, 'hold');
+    const { accepted } = lab.proxy;
+    const pending = settle(Promise.resolve(db.raw('SELECT pg_sleep(60)').timeout(200, { cancel: true })));
+    await held;
+    await waitFor(() => lab.proxy.accepted > accepted && lab.proxy.connections.length === 1);
+    lab.proxy.release();
+    expect((await pending).error?.name).toBe('KnexTimeoutError');
+    expect(await sleepers()).toBe(0);
+    await db('note').insert({ text: 'later' });
+    expect(await lab.notes()).toEqual(['later']);
     expect(db.logged).toEqual([]);
   });
 
