@@ -53,7 +53,7 @@ describe("Knex's .timeout() around a failover", () => {
   it('cancels though its request overtakes the statement, which the server then forgets', async () => {
     const db = open();
     await db.raw('SELECT 1');
-    const held = onMessage(lab.proxy, { from: 'client', type: 'P', text: 'pg_sleep' }, 'hold');
+    const held = onMessage(lab.proxy, { from: 'client', type: 'Q', text: 'pg_sleep' }, 'hold');
     const { accepted } = lab.proxy;
     const pending = settle(Promise.resolve(db.raw('SELECT pg_sleep(60)').timeout(200, { cancel: true })));
     await held;
