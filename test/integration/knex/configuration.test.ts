@@ -92,7 +92,7 @@ describe('what is given to Knex', () => {
 
   it('may be nothing, for who only wants SQL', () => {
     const db = make({});
-    expect(db('note').where({ text: 'a' }).toString()).toBe(`select * from "note" where "text" = 'a'`);
+    expect(db('note').where({ text: 'a' }).toQuery()).toBe(`select * from "note" where "text" = 'a'`);
     expect((db.client as HoldfastPostgres).failover).toBeNull();
   });
 
@@ -158,7 +158,7 @@ describe('what is given to Knex', () => {
       password,
       expirationChecker: () => isExpired,
     }));
-    const db = openKnex({ connection: provider as never, pool: { min: 0, max: 3 } });
+    const db = openKnex({ connection: provider, pool: { min: 0, max: 3 } });
     // One by one: for connections made at the same time Knex asks each time.
     const open = [await db.transaction(), await db.transaction(), await db.transaction()];
     await Promise.all(open.map(async (trx, i) => await trx('note').insert({ text: String(i) })));

@@ -74,7 +74,7 @@ describe("Knex's migrations and seeds, whose primary is lost", () => {
       getSeeds: () => Promise.resolve(['only']),
       getSeed: () => Promise.resolve(seed),
     };
-    await db.seed.run({ seedSource: source as Knex.SeedSource<unknown> });
+    await db.seed.run({ seedSource: source });
     expect(await lab.notes()).toEqual(['a', 'b', 'c']);
     expect(db.logged).toEqual([]);
   });
