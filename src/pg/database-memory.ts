@@ -4,7 +4,7 @@ import { SqlError } from './sql-runner.ts';
 import { CatalogueCache, type CatalogueSession } from './sql/catalogue.ts';
 import { databaseTraits, type DatabaseTraits } from './sql/database-traits.ts';
 import { settingsInStatement } from './sql/settings-in-statement.ts';
-import { loadParser, parserReady } from './sql/parser.ts';
+import { loadParser, loadParserSoon, parserReady } from './sql/parser.ts';
 import { waysOut, type WaysOut } from './sql/ways-out.ts';
 import { changesNames, type SessionEffect } from './sql/session-effect.ts';
 import type { StatementVerdict } from './sql/statement-verdict.ts';
@@ -65,11 +65,13 @@ export class DatabaseMemory implements StatementJudge {
     return this.#traits.dynamicSetConfig ? 'uncheckable-code' : 'code';
   }
 
-  /** Begins to load the parser, so that it is there when the first statement has been answered. */
+  /** A session begins: what judging needs is loaded in a moment, behind its first statements. */
   prepare(): void {
-    loadParser().catch(() => {
-      // Told where it is needed: without it nothing is proved.
-    });
+    loadParserSoon();
+  }
+
+  get isReady(): boolean {
+    return parserReady();
   }
 
   known(text: StatementText, session: JudgedSession): Judgement | null {

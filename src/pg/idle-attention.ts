@@ -9,7 +9,11 @@ export interface AttendedSession {
   readonly connection: ServerConnection | null;
   /** Online, and nothing of anybody's is under way. */
   readonly isIdle: boolean;
-  readonly context: { readonly options: { readonly stateCheckMillis: number } };
+  readonly context: {
+    readonly options: { readonly stateCheckMillis: number };
+    /** Not ready: judging begins with loading the parser, which holds up the whole process for a moment. */
+    readonly database: { readonly isReady: boolean };
+  };
   readonly memory: {
     readonly wantsAttention: boolean;
     readonly isPinned: boolean;
@@ -29,6 +33,7 @@ export class IdleAttention {
   readonly #session: AttendedSession;
   #last = Number.NEGATIVE_INFINITY;
   #isScheduled = false;
+  #hasYielded = false;
 
   constructor(session: AttendedSession) {
     this.#session = session;
@@ -39,10 +44,13 @@ export class IdleAttention {
     const { context, memory } = this.#session;
     const { stateCheckMillis } = context.options;
     const least = memory.isPinned ? Math.max(stateCheckMillis, PINNED_CHECK_MILLIS) : stateCheckMillis;
-    if (performance.now() - this.#last >= least) {
+    // Once the application may go first: what it does behind a first answer may be to end the session.
+    const isReady = context.database.isReady || this.#hasYielded;
+    if (isReady && performance.now() - this.#last >= least) {
       this.#attend();
       return;
     }
+    this.#hasYielded = true;
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(() => {

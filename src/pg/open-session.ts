@@ -23,7 +23,6 @@ interface Attempt {
  */
 export async function openSession(session: LogicalSession, signal: AbortSignal): Promise<void> {
   const { coordinator, resolved } = session.context;
-  session.context.database.prepare();
   const wantsPrimary = followsPrimary(resolved.targetSessionAttrs);
   if (coordinator.isFailingOver && wantsPrimary) {
     await openOnPrimary(session, signal);
@@ -107,6 +106,7 @@ async function begin(
     return false;
   }
   session.connected(probed, host, markWorks);
+  session.context.database.prepare();
   return true;
 }
 

@@ -22,9 +22,28 @@ const MAX_CHARACTERS = 32_768;
 /** The module leaks when an expression nests too deeply for its stack; a few times do no harm. */
 const MAX_CRASHES = 10;
 
+/** For so long the process has its event loop to itself, unless a statement must be judged before. */
+const SOON_MILLIS = 250;
+
 let grammar: Grammar | undefined;
 let loading: Promise<void> | undefined;
+let soon: NodeJS.Timeout | undefined;
 let crashes = 0;
+
+/**
+ * Loads the grammar in a moment, unless somebody needs it before. Loading holds up the whole process: whoever is
+ * connecting just now would wait for it, and a short script may be over before anything must be parsed.
+ */
+export function loadParserSoon(): void {
+  if (loading !== undefined || soon !== undefined) return;
+  soon = setTimeout(() => {
+    soon = undefined;
+    loadParser().catch(() => {
+      // Told where it is needed: without it nothing is proved.
+    });
+  }, SOON_MILLIS);
+  soon.unref();
+}
 
 /** Loads the grammar. Calling it again is free; a load that failed is tried again. */
 export async function loadParser(): Promise<void> {
