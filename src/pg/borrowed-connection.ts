@@ -1,9 +1,9 @@
-import type { Socket } from 'node:net';
 import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { FrontendType } from './frontend-messages.ts';
 import type { ConnectionOwner, Responder, ServerConnection } from './server-connection.ts';
+import type { Transport } from './transport.ts';
 import { VirtualSocket, type SocketBackend } from './virtual-socket.ts';
 
 const HEADER_BYTES = 5;
@@ -101,7 +101,7 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
     // As the session has it.
   }
 
-  get transport(): Socket {
+  get transport(): Transport {
     return this.#connection.socket;
   }
 

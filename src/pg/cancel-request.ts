@@ -1,31 +1,51 @@
-import { connect, type Socket } from 'node:net';
+import { Socket } from 'node:net';
 import type { HostAddress } from '../topology/host-address.ts';
+import { newStream, type StreamFunction, type Transport } from './transport.ts';
+
+export interface CancelTarget {
+  readonly address: HostAddress;
+  /** The application's `stream` function, if it has one. */
+  readonly makeStream: StreamFunction | null;
+  /** For the whole of it. */
+  readonly timeoutMillis: number;
+}
 
 /**
  * Sends a CancelRequest over a connection of its own, in the clear, as pg does. The server does not answer; it closes
  * the connection when it has passed the signal on. `done` is called once, with the error if it could not be sent.
+ * Returns the connection, if there is one.
  */
 export function sendCancelRequest(
-  { host, port }: HostAddress,
+  { address: { host, port }, makeStream, timeoutMillis }: CancelTarget,
   request: Buffer,
-  timeoutMillis: number,
   done: (error?: Error) => void,
-): Socket {
-  const target = host.startsWith('/') ? { path: `${host}/.s.PGSQL.${port}` } : { host, port };
-  const wire = connect(target, () => wire.end(request));
+): Transport | null {
+  let wire: Transport;
+  try {
+    wire = makeStream === null ? new Socket() : newStream(makeStream, { stream: makeStream, ssl: false });
+  } catch (error) {
+    done(error instanceof Error ? error : new Error(String(error)));
+    return null;
+  }
   let isDone = false;
   const finish = (error?: Error): void => {
+    clearTimeout(timer);
     wire.destroy();
     if (!isDone) done(error);
     isDone = true;
   };
-  wire.setTimeout(timeoutMillis, () => {
+  const timer = setTimeout(() => {
     finish(new Error('timeout expired'));
-  });
+  }, timeoutMillis);
+  timer.unref();
+  wire.once('connect', () => wire.end(request));
   wire.on('error', finish);
   wire.on('close', () => {
     finish();
   });
   wire.resume();
+  // As pg calls it.
+  if (host.startsWith('/')) wire.connect?.(`${host}/.s.PGSQL.${port}`);
+  else wire.connect?.(port, host);
   return wire;
 }

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
 import { sendCancelRequest } from './cancel-request.ts';
@@ -6,6 +5,7 @@ import { CANCEL_REQUEST, SSL_REQUEST } from './frontend-messages.ts';
 import { openSession } from './open-session.ts';
 import type { LogicalSession } from './logical-session.ts';
 import { liveSessionOf } from './live-sessions.ts';
+import { streamFunctionOf, type Transport } from './transport.ts';
 import type { SocketBackend, VirtualSocket } from './virtual-socket.ts';
 
 /** pg's Connection, as far as the start of a conversation needs it. */
@@ -63,7 +63,7 @@ export class ClientSocket implements SocketBackend {
     if (this.#stage === 'online') this.#session.resumeReading();
   }
 
-  get transport(): Socket | null {
+  get transport(): Transport | null {
     return this.#session.transport;
   }
 
@@ -120,9 +120,10 @@ export class ClientSocket implements SocketBackend {
   /** CancelRequest: to the server where that backend lives now, in the clear, as pg sends it. */
   #cancel(request: Buffer): void {
     const target = liveSessionOf(request.readInt32BE(8), request.readInt32BE(12));
-    const address = target?.connection?.address ?? this.#session.context.resolved.hosts[0]!;
-    const { dialTimeoutMillis } = this.#session.context.options;
-    sendCancelRequest(address, request, dialTimeoutMillis, (error) => {
+    const { options, resolved } = this.#session.context;
+    const address = target?.connection?.address ?? resolved.hosts[0]!;
+    const makeStream = streamFunctionOf(resolved.clientConfig);
+    sendCancelRequest({ address, makeStream, timeoutMillis: options.dialTimeoutMillis }, request, (error) => {
       this.#socket.destroy(error);
     });
   }

@@ -6,10 +6,11 @@ import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType } from './backend-messages.ts';
 import { DirectSocket } from './direct-socket.ts';
 import { ServerConnection } from './server-connection.ts';
+import { newStream, streamFunctionOf, type Transport } from './transport.ts';
 
 /** The subset of pg's Client and Connection that dialling needs. */
 interface StockConnection extends EventEmitter {
-  stream: Socket;
+  stream: Transport;
 }
 interface StockClient extends EventEmitter {
   connection: StockConnection;
@@ -64,7 +65,8 @@ export async function dial(
   options: DialOptions,
 ): Promise<ServerConnection> {
   options.signal.throwIfAborted();
-  const client = new HiddenClient(configFor(clientConfig, address, options.timeoutMillis));
+  const application = new ApplicationStream(clientConfig);
+  const client = new HiddenClient(configFor(clientConfig, address, options.timeoutMillis, application));
   client.on('error', () => {
     // The connect promise has the error; afterwards the socket belongs to the ServerConnection, which hears it itself.
   });
@@ -100,8 +102,11 @@ export async function dial(
   }
   const socket = connection.stream;
   // pg's parser lets go of the stream; what it may hold of an unfinished message is in the tap as well.
-  socket.removeAllListeners('data');
-  return new ServerConnection(socket, tap.leftover(), { address, processId, secretKey, parameters });
+  for (const listener of socket.listeners('data')) {
+    if (!application.listeners.has(listener)) socket.off('data', listener as () => void);
+  }
+  const identity = { address, processId, secretKey, parameters };
+  return new ServerConnection(socket, tap.leftover(), identity, socket === application.stream);
 }
 
 /** A stock client on a socket behind which nobody asks who it is; `config` says how it parses values. */
@@ -115,7 +120,32 @@ export async function hiddenClientOn(socket: Duplex, config: object): Promise<St
   return client;
 }
 
-function configFor(clientConfig: object, address: HostAddress, timeoutMillis: number): object {
+/** The stream of one dial if the application makes its streams itself. */
+class ApplicationStream {
+  readonly #make;
+  stream: Transport | null = null;
+  /** Its own listeners for 'data', which stay. */
+  listeners: ReadonlySet<unknown> = new Set();
+
+  constructor(clientConfig: object) {
+    this.#make = streamFunctionOf(clientConfig);
+  }
+
+  /** With what pg would call the function with; null if there is none. */
+  open(config: object): Transport | null {
+    if (this.#make === null) return null;
+    this.stream = newStream(this.#make, { ...config, stream: this.#make });
+    this.listeners = new Set(this.stream.listeners('data'));
+    return this.stream;
+  }
+}
+
+function configFor(
+  clientConfig: object,
+  address: HostAddress,
+  timeoutMillis: number,
+  application: ApplicationStream,
+): object {
   const own = clientConfig as { connectionTimeoutMillis?: number; password?: unknown };
   const theirs = own.connectionTimeoutMillis;
   const limit = theirs !== undefined && theirs > 0 ? Math.min(theirs, timeoutMillis) : timeoutMillis;
@@ -126,11 +156,14 @@ function configFor(clientConfig: object, address: HostAddress, timeoutMillis: nu
     host: address.host,
     port: address.port,
     connectionTimeoutMillis: Math.max(1, Math.ceil(limit)),
-    stream: ({ ssl }: { readonly ssl?: unknown }) =>
-      (ssl === undefined || ssl === false) && DirectSocket.isSafe ? new DirectSocket() : new Socket(),
+    stream: (config: { readonly ssl?: unknown }) => application.open(config) ?? ownSocket(config.ssl),
     connection: undefined,
     pipeline: false,
   };
+}
+
+function ownSocket(ssl: unknown): Socket {
+  return (ssl === undefined || ssl === false) && DirectSocket.isSafe ? new DirectSocket() : new Socket();
 }
 
 /** Follows the framing of the bytes that pg's parser reads, to know what of an unfinished message it holds. */

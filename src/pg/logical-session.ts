@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import type { Member, ServerIdentity } from '../cluster/member.ts';
 import type { OrderedUnit } from '../cluster/replay-order.ts';
@@ -37,6 +36,7 @@ import { releasesLocks } from './unit-facts.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
+import { streamFunctionOf, type Transport } from './transport.ts';
 import { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
@@ -139,7 +139,7 @@ export class LogicalSession
   }
 
   /** The socket under the current server connection. */
-  get transport(): Socket | null {
+  get transport(): Transport | null {
     return this.#link.transport;
   }
 
@@ -605,12 +605,15 @@ export class LogicalSession
   #cancelReplay(): void {
     const { connection } = this;
     if (connection === null || this.#state.kind !== 'replaying') return;
-    this.#sendCancel(connection, () => undefined).unref();
+    this.#sendCancel(connection, () => undefined)?.unref?.();
   }
 
-  #sendCancel({ address, processId, secretKey }: ServerConnection, done: (error?: Error) => void): Socket {
-    const request = cancelMessage(processId, secretKey);
-    return sendCancelRequest(address, request, this.context.options.dialTimeoutMillis, done);
+  #sendCancel(connection: ServerConnection, done: (error?: Error) => void): Transport | null {
+    const { options, resolved } = this.context;
+    const { address, processId, secretKey } = connection;
+    const makeStream = streamFunctionOf(resolved.clientConfig);
+    const target = { address, makeStream, timeoutMillis: options.dialTimeoutMillis };
+    return sendCancelRequest(target, cancelMessage(processId, secretKey), done);
   }
 
   #close(): void {

@@ -9,6 +9,7 @@ import { clusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import { DatabaseMemory } from './database-memory.ts';
 import type { SessionContext } from './session-context.ts';
+import { streamFunctionOf } from './transport.ts';
 
 /** Where a pool hands its context to the clients that it makes. Not enumerable, so that no copy of options carries it. */
 export const POOL_CONTEXT = Symbol('holdfast.pool-context');
@@ -25,10 +26,15 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
   if (options === false) return null;
   // A walsender speaks another protocol: there is nothing to journal, and hidden statements would break it.
   if (Boolean(resolved.clientConfig['replication'])) return null;
-  refuseOwnTransport(resolved.clientConfig);
+  refuseReadyTransport(resolved.clientConfig);
   const coordinator =
     options.provider === undefined
-      ? coordinatorForHosts(hostsKey(resolved), () => staticHosts(resolved.hosts), options)
+      ? coordinatorForHosts(
+          hostsKey(resolved),
+          streamFunctionOf(resolved.clientConfig),
+          () => staticHosts(resolved.hosts),
+          options,
+        )
       : coordinatorForProvider(
           options.provider,
           (provider) =>
@@ -84,13 +90,17 @@ function databaseOf(
   return memory;
 }
 
-/** The driver brings its own socket (trap T12): another one can't be under it. */
-function refuseOwnTransport(clientConfig: Readonly<Record<string, unknown>>): void {
-  for (const key of ['stream', 'connection']) {
-    if (clientConfig[key] !== undefined && clientConfig[key] !== null) {
-      throw new ConfigurationError(
-        `'${key}' can't be given together with failover, which brings its own: leave '${key}' out, or set failover: false`,
-      );
-    }
+/** Trap T12: what is ready-made leads to one server, and can't be opened again. */
+function refuseReadyTransport(clientConfig: Readonly<Record<string, unknown>>): void {
+  const { stream, connection } = clientConfig;
+  if (Boolean(stream) && typeof stream !== 'function') {
+    throw new ConfigurationError(
+      "'stream' is a ready-made stream, which can't be opened again on another server: give a function that makes a new one each time, or set failover: false",
+    );
+  }
+  if (Boolean(connection)) {
+    throw new ConfigurationError(
+      "'connection' is a ready-made connection, which can't be opened again on another server: leave it out ('stream' may be a function that makes streams), or set failover: false",
+    );
   }
 }

@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { HostAddress } from '../topology/host-address.ts';
 import {
   BackendType,
@@ -12,6 +11,7 @@ import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { DirectSocket } from './direct-socket.ts';
 import { statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
+import type { Transport } from './transport.ts';
 
 /**
  * Takes the answer to one unit, message by message. It returns true to hand the message to the application, false to
@@ -50,7 +50,8 @@ export class ServerConnection implements SqlRunner {
   /** Last reported value of each parameter. */
   readonly parameters: Map<string, string>;
 
-  readonly #socket: Socket;
+  readonly #socket: Transport;
+  readonly #copies: boolean;
   readonly #responders: Responder[] = [];
   #owner: ConnectionOwner | null = null;
   #partial: Buffer[] = [];
@@ -61,12 +62,18 @@ export class ServerConnection implements SqlRunner {
   /** The server's last words, until all that came in front of them is handed on. */
   #fatal: { readonly fields: ErrorFields; readonly message: Buffer } | null = null;
 
+  /**
+   * @param copies - the stream is not Node's own: of what it is given to write nobody knows when it has done with it,
+   *   and the arena uses its memory again (T15)
+   */
   constructor(
-    socket: Socket,
+    socket: Transport,
     leftover: Buffer,
     identity: { address: HostAddress; processId: number; secretKey: number; parameters: Map<string, string> },
+    copies = false,
   ) {
     this.#socket = socket;
+    this.#copies = copies;
     this.address = identity.address;
     this.processId = identity.processId;
     this.secretKey = identity.secretKey;
@@ -107,7 +114,7 @@ export class ServerConnection implements SqlRunner {
   }
 
   /** For what applications want to know of the transport: addresses, TLS. */
-  get socket(): Socket {
+  get socket(): Transport {
     return this.#socket;
   }
 
@@ -123,7 +130,7 @@ export class ServerConnection implements SqlRunner {
 
   /** Writes bytes of a unit. */
   write(bytes: Buffer): void {
-    this.#socket.write(bytes);
+    this.#socket.write(this.#copies ? Buffer.from(bytes) : bytes);
   }
 
   /** The next answer in line belongs to this responder. */
@@ -158,15 +165,15 @@ export class ServerConnection implements SqlRunner {
   }
 
   ref(): void {
-    this.#socket.ref();
+    this.#socket.ref?.();
   }
 
   unref(): void {
-    this.#socket.unref();
+    this.#socket.unref?.();
   }
 
   setKeepAlive(enable: boolean, initialDelayMillis: number): void {
-    this.#socket.setKeepAlive(enable, initialDelayMillis);
+    this.#socket.setKeepAlive?.(enable, initialDelayMillis);
   }
 
   /** Ends the conversation politely; the server frees the session at once. */
@@ -175,7 +182,7 @@ export class ServerConnection implements SqlRunner {
     if (this.#socket.destroyed) return;
     this.#socket.end(terminateMessage());
     // A server that does not close its side must not keep the process alive.
-    this.#socket.unref();
+    this.unref();
     const socket = this.#socket;
     const timer = setTimeout(() => socket.destroy(), 1_000);
     timer.unref();

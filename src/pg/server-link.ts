@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
 import { AnnouncedParameters } from './announced-parameters.ts';
@@ -7,6 +6,7 @@ import type { ProbeResult } from './probe.ts';
 import type { ProbedConnection } from './scouts.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { SocketOptions } from './socket-options.ts';
+import type { Transport } from './transport.ts';
 
 /**
  * The connection under one logical session, with what is known of the server behind it, and with what the application
@@ -40,7 +40,7 @@ export class ServerLink {
     return this.#followsPrimary;
   }
 
-  get transport(): Socket | null {
+  get transport(): Transport | null {
     return this.#connection?.socket ?? null;
   }
 

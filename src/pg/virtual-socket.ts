@@ -1,6 +1,6 @@
-import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { TLSSocket } from 'node:tls';
+import type { Transport } from './transport.ts';
 
 /** Who stands behind a virtual socket. */
 export interface SocketBackend {
@@ -18,7 +18,7 @@ export interface SocketBackend {
   close(): void;
   setKeepAlive(enable: boolean, initialDelayMillis: number): void;
   /** The real socket of the moment. */
-  readonly transport: Socket | null;
+  readonly transport: Transport | null;
   setReferenced(referenced: boolean): void;
 }
 
