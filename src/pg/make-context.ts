@@ -8,6 +8,7 @@ import { staticHosts } from '../topology/static-hosts.ts';
 import { clusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import { DatabaseMemory } from './database-memory.ts';
+import { refuseForcedNative } from './native-module.ts';
 import type { SessionContext } from './session-context.ts';
 import { streamFunctionOf } from './transport.ts';
 
@@ -26,6 +27,7 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
   if (options === false) return null;
   // A walsender speaks another protocol: there is nothing to journal, and hidden statements would break it.
   if (Boolean(resolved.clientConfig['replication'])) return null;
+  refuseForcedNative();
   refuseReadyTransport(resolved.clientConfig);
   const coordinator =
     options.provider === undefined

@@ -1,5 +1,6 @@
 import stock from 'pg';
 import { Client } from './client.ts';
+import { nativeModule } from './native-module.ts';
 import { Pool } from './pool.ts';
 
 /** All that pg exports as one object, with our `Client` and `Pool` in place of pg's. */
@@ -9,6 +10,8 @@ export const pgModule: Omit<typeof stock, 'Client' | 'Pool'> & { Client: typeof 
     ...Object.getOwnPropertyDescriptors(stock),
     Client: own(Client),
     Pool: own(Pool),
+    // As pg's: not enumerable, and nothing is loaded before somebody asks.
+    native: { get: nativeModule, enumerable: false, configurable: true },
   }) as never;
 
 function own(value: unknown): PropertyDescriptor {
