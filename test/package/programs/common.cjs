@@ -4,7 +4,21 @@ const { Client, Pool } = require('holdfast/pg');
 const stock = require('pg');
 
 async function main() {
-  assert.strictEqual(require('holdfast/pg').default.Pool, Pool);
+  // One object as pg's is, with the same properties; and the default export for what translates ES modules.
+  const whole = require('holdfast/pg');
+  assert.strictEqual(whole.default, whole);
+  const names = Object.getOwnPropertyNames(stock);
+  for (const name of names) {
+    const ours = Object.getOwnPropertyDescriptor(whole, name);
+    const theirs = Object.getOwnPropertyDescriptor(stock, name);
+    assert.ok(ours, name);
+    assert.deepStrictEqual([ours.enumerable, 'get' in ours], [theirs.enumerable, 'get' in theirs], name);
+  }
+  assert.deepStrictEqual(Object.keys(whole).sort(), Object.keys(stock).sort());
+  assert.strictEqual(whole.native, null);
+  whole.Client = Object;
+  assert.strictEqual(require('holdfast/pg').Client, Object);
+  whole.Client = Client;
   assert.throws(() => new Client({ failover: { hosts: [] } }), ConfigurationError);
 
   // Both builds in one process: each recognises the other's errors.

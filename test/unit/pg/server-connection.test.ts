@@ -267,3 +267,13 @@ describe('a loss', () => {
     expect(owner.told).toEqual(['lost']);
   });
 });
+
+it("gives a stream that is not Node's own memory of its own, which may be written later (T15)", () => {
+  const socket = new FakeSocket();
+  const identity = { address: { host: 'a', port: 1 }, processId: 1, secretKey: 1, parameters: new Map() };
+  const connection = new ServerConnection(socket as unknown as Socket, Buffer.alloc(0), identity, true);
+  const arena = Buffer.from('INSERT');
+  connection.write(arena);
+  arena.fill('x');
+  expect(socket.written.map(String)).toEqual(['INSERT']);
+});
