@@ -22,6 +22,8 @@ export interface ConversationListener {
   unitCompleted(completed: UnitCompleted): Buffer | null;
   /** A unit that ran again gave other results; its answer was swallowed. Returns what to give instead (R5). */
   unitDiverged(unit: PgUnit, status: number): Buffer;
+  /** The same of a unit whose end waits for the application: returns the error now, its end comes by `unitDiverged`. */
+  openUnitDiverged(unit: PgUnit): Buffer;
   /** A message of the mark that rides inside a unit. */
   markMessage(type: number, bytes: Buffer, start: number): void;
   /** ReadyForQuery of a unit with the mark inside. False: the mark has broken it, and the connection is cut. */
@@ -113,7 +115,7 @@ export class Conversation implements Responder {
     this.journal.reset();
   }
 
-  message(type: number, bytes: Buffer, start: number, end: number): boolean {
+  message(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
     const unit = this.#pending[0];
     if (unit === undefined) return false;
     if (this.#hasDiverged) {
@@ -130,7 +132,7 @@ export class Conversation implements Responder {
       if (verdict === 'swallow') return false;
       if (verdict === 'diverged') {
         this.#hasDiverged = true;
-        return false;
+        return unit.closed ? false : this.#tellReader(unit);
       }
     }
     digestMessage(this.#digest, type, bytes, start, end);
@@ -165,6 +167,13 @@ export class Conversation implements Responder {
 
   abandoned(): void {
     // The session is told of the loss as a whole; nothing more is known for a single unit.
+  }
+
+  /** A cursor closes its unit only when it has been told; and what it was told holds, whatever another server gives. */
+  #tellReader(unit: PgUnit): Buffer {
+    unit.answeredLocally = true;
+    unit.withdrawn = true;
+    return this.#listener.openUnitDiverged(unit);
   }
 
   #note(unit: PgUnit, type: number, bytes: Buffer, start: number, end: number): void {

@@ -18,7 +18,7 @@ import { doomError, fateError } from './fate-errors.ts';
 import { cancelMessage } from './frontend-messages.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
-import { errorAnswer } from './local-answers.ts';
+import { endAnswer, errorAnswer } from './local-answers.ts';
 import type { UnitJudgement } from './judge-units.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
@@ -41,6 +41,11 @@ import { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 let sessions = 0;
+
+const DIVERGED = {
+  kind: 'diverged',
+  reason: 'a statement that was in flight gave other results when it ran again',
+} as const satisfies Doom;
 
 /**
  * One logical session: what the application's one connection is made of. It keeps the machine of `session/state.ts`, and
@@ -415,8 +420,6 @@ export class LogicalSession
     const state = this.#state;
     if (state.kind !== 'online') throw new InternalError(`an answer came while ${state.kind}`);
     this.#traffic.detach(unit);
-    const reason = 'a statement that was in flight gave other results when it ran again';
-    const doom: Doom = { kind: 'diverged', reason };
     const { coordinator } = this.context;
     coordinator.counters.replaysDiverged++;
     coordinator.publish('replayDiverged', {
@@ -424,7 +427,7 @@ export class LogicalSession
       session: this.id,
       statements: 1,
       durationMillis: 0,
-      reason,
+      reason: DIVERGED.reason,
     });
     const isOpen = status !== IDLE;
     if (!isOpen) {
@@ -432,11 +435,9 @@ export class LogicalSession
       this.marks.transactionEnded();
       this.memory.transactionEnded();
     }
-    // Never a 40001 for what is committed (A6).
-    const what = unit.committed ? fateError('lost', this.cause) : doomError(doom, null, this.cause);
-    const error = this.passage.send(what);
-    const answer = errorAnswer(error, isOpen ? FAILED : IDLE);
-    this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: isOpen });
+    const newStatus = isOpen ? FAILED : IDLE;
+    const answer = unit.answeredLocally ? endAnswer(newStatus) : this.#divergence(unit, newStatus);
+    this.dispatch({ kind: 'diverged', epoch: state.epoch, doom: DIVERGED, open: isOpen });
     if (isOpen) {
       this.#responder.doomed(true);
       this.#responder.refuseAll();
@@ -444,6 +445,16 @@ export class LogicalSession
     this.#traffic.flushSoon();
     const behind = this.#responder.settle();
     return behind === null ? answer : Buffer.concat([answer, behind]);
+  }
+
+  openUnitDiverged(unit: PgUnit): Buffer {
+    return this.#divergence(unit, null);
+  }
+
+  #divergence(unit: PgUnit, status: number | null): Buffer {
+    // Never a 40001 for what is committed (A6).
+    const what = unit.committed ? fateError('lost', this.cause) : doomError(DIVERGED, null, this.cause);
+    return errorAnswer(this.passage.send(what), status);
   }
 
   markMessage(type: number, bytes: Buffer, start: number): void {

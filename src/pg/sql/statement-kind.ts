@@ -3,6 +3,7 @@ import { fieldsOf, listOf, namesOf, nodeOf, textOf, visitNodes } from './syntax-
 
 /**
  * `read-candidate`: nothing in the text writes or locks; whether its functions and views do is for the catalogue to say.
+ * COPY … TO STDOUT of such a thing is one, too.
  * `session`: SET, RESET, DISCARD, LISTEN, UNLISTEN, PREPARE, DEALLOCATE, LOAD.
  * `utility`: every other command, all DDL among them.
  */
@@ -128,8 +129,16 @@ function kindOf({ tag, fields }: Node, explain: StatementShape['explain'], below
   }
   if (MODIFYING.has(tag) || tag === 'TruncateStmt') return 'write';
   if (tag === 'TransactionStmt') return 'transaction-control';
-  if (tag === 'CopyStmt') return 'copy';
+  if (tag === 'CopyStmt') return isCopyOfRows(fields, below) ? 'read-candidate' : 'copy';
   return SESSION.has(tag) ? 'session' : 'utility';
+}
+
+/** COPY of a table or a query to the client. */
+function isCopyOfRows(copy: Fields, below: Below): boolean {
+  if (copy['is_from'] === true || copy['is_program'] === true || copy['filename'] !== undefined) return false;
+  if (copy['relation'] !== undefined) return true;
+  const query = nodeOf(copy['query']);
+  return query !== undefined && kindOf(query, 'none', below) === 'read-candidate';
 }
 
 function isDefinition(tag: string): boolean {

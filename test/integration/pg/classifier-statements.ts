@@ -23,6 +23,9 @@ function judged(
 const READS = judged('proved', true, [
   'select 1',
   'select * from plain',
+  'copy plain to stdout',
+  'copy secured (id) to stdout',
+  'copy (select * from plain order by id) to stdout (format csv, header)',
   'table plain',
   "values (1, 'a'), (2, 'b')",
   'select id, name from plain where id = 3 and name like $$n%$$ order by id desc limit 5 offset 1',
@@ -121,6 +124,8 @@ const NO_READS = [
     'notify c',
     'set constraints all deferred',
     "copy (select * from plain) to '/dev/null'",
+    'copy (select * from plain for update) to stdout',
+    'copy (insert into plain (id) values (1004) returning id) to stdout',
   ]),
   // Effects are reported, not hidden: these are tracked.
   ...judged('unproved', true, [

@@ -19,7 +19,7 @@ function record(proxy: FailoverLab['proxy']): string[] {
   };
   proxy.onBackendMessage = (type, body) => {
     wire.push(`server ${type}`);
-    return type === 'C' && body.includes('BEGIN') ? 'hold' : undefined;
+    return type === 'C' && body.includes('BEGIN') && inserts < 2 ? 'hold' : undefined;
   };
   return wire;
 }
