@@ -12,6 +12,7 @@ import type { SocketBackend, VirtualSocket } from './virtual-socket.ts';
 export interface OuterConnection {
   readonly sslNegotiation?: string | undefined;
   emit(event: 'sslconnect'): boolean;
+  listenerCount(event: 'error'): number;
 }
 
 type Stage = 'new' | 'opened' | 'connecting' | 'online' | 'closed';
@@ -124,7 +125,8 @@ export class ClientSocket implements SocketBackend {
     const address = target?.connection?.address ?? resolved.hosts[0]!;
     const makeStream = streamFunctionOf(resolved.clientConfig);
     sendCancelRequest({ address, makeStream, timeoutMillis: options.dialTimeoutMillis }, request, (error) => {
-      this.#socket.destroy(error);
+      // pg listens on a client that it connects, not on one that cancels: there the error would end the process.
+      this.#socket.destroy(this.#outer().listenerCount('error') > 0 ? error : undefined);
     });
   }
 }

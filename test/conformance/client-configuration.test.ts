@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import stock from 'pg';
 import { describe, expect, it } from 'vitest';
 import { ConformanceLab, DRIVERS } from '../support/drivers.ts';
@@ -72,6 +73,105 @@ describe.each(DRIVERS)('configuration of a client of $name', (driver) => {
         else process.env[name] = before[name];
       }
     }
+  });
+
+  it('takes what the session is to be from the environment as well', async () => {
+    const variables = { PGAPPNAME: 'from-env', PGOPTIONS: '-c work_mem=6MB', PGPASSWORD: 'app' };
+    const before = { ...process.env };
+    Object.assign(process.env, variables);
+    try {
+      const { host, port } = lab.node;
+      const client = lab.keep(new pg.Client({ ...extra, host, port, user: 'app', database: 'app' }));
+      await client.connect();
+      const { rows } = await client.query(
+        `SELECT current_setting('application_name') AS name, current_setting('work_mem') AS memory`,
+      );
+      expect(rows).toEqual([{ name: 'from-env', memory: '6MB' }]);
+    } finally {
+      for (const name of Object.keys(variables)) {
+        if (before[name] === undefined) Reflect.deleteProperty(process.env, name);
+        else process.env[name] = before[name];
+      }
+    }
+  });
+
+  it('takes a port as text, and the name of the user for the database', async () => {
+    const { host, port } = lab.node;
+    const client = lab.keep(
+      new pg.Client({ ...extra, host, port: String(port) as never, user: 'app', password: 'app' }),
+    );
+    expect(visible(client)).toMatchObject({ port, database: 'app' });
+    await client.connect();
+    expect((await client.query('SELECT current_database() AS name')).rows).toEqual([{ name: 'app' }]);
+  });
+
+  it('takes the defaults of the module', () => {
+    const { defaults } = pg;
+    const before = { ...defaults };
+    Object.assign(defaults, { user: 'by default', host: 'default-host', port: 5998, database: 'default-db' });
+    try {
+      expect(visible(new pg.Client(extra))).toMatchObject({
+        user: 'by default',
+        host: 'default-host',
+        port: 5998,
+        database: 'default-db',
+      });
+    } finally {
+      Object.assign(defaults, before);
+    }
+  });
+
+  it('has numbers for int8 while defaults.parseInt8 is set', async () => {
+    const client = await lab.connect(driver);
+    const sql = `SELECT 9007199254740991::int8 AS big, '{1,2}'::int8[] AS several`;
+    expect((await client.query(sql)).rows).toEqual([{ big: '9007199254740991', several: ['1', '2'] }]);
+    try {
+      pg.defaults.parseInt8 = true;
+      expect((await client.query(sql)).rows).toEqual([{ big: 9007199254740991, several: [1, 2] }]);
+    } finally {
+      pg.defaults.parseInt8 = false;
+    }
+    expect((await client.query(sql)).rows).toEqual([{ big: '9007199254740991', several: ['1', '2'] }]);
+  });
+
+  it('uses the type parsers of the module, and overrides of them', async () => {
+    const { INT2 } = pg.types.builtins;
+    const original = pg.types.getTypeParser(INT2);
+    const client = await lab.connect(driver);
+    try {
+      pg.types.setTypeParser(INT2, (value) => `global ${value}`);
+      expect((await client.query('SELECT 1::int2 AS a')).rows).toEqual([{ a: 'global 1' }]);
+      const types: any = new pg.TypeOverrides();
+      types.setTypeParser(INT2, (value: string) => `override ${value}`);
+      expect((await client.query({ text: 'SELECT 1::int2 AS a, 2::int4 AS b', types })).rows).toEqual([
+        { a: 'override 1', b: 2 },
+      ]);
+    } finally {
+      pg.types.setTypeParser(INT2, original as (value: string) => unknown);
+    }
+  });
+
+  it('takes a stream of the application; with failover it is refused with the reason (T12)', async () => {
+    let made = 0;
+    const stream = (): Socket => {
+      made++;
+      return new Socket();
+    };
+    if (driver.hasFailover) {
+      expect(() => new pg.Client(lab.config(driver, { stream }))).toThrow(
+        /'stream' can't be given together with failover.*failover: false/,
+      );
+      expect(() => new pg.Pool(lab.config(driver, { stream }))).toThrow(/'stream'/);
+      expect(() => new pg.Client(lab.config(driver, { connection: new Socket() }))).toThrow(/'connection'/);
+      return;
+    }
+    const client = await lab.connect(driver, { stream });
+    expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+    expect(made).toBe(1);
+    const connection = new (pg as any).Connection({ stream: new Socket() });
+    const own = await lab.connect(driver, { connection });
+    expect((own as any).connection).toBe(connection);
+    expect((await own.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   });
 
   it('has the password as a property that is not enumerable', () => {

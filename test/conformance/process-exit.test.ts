@@ -37,6 +37,44 @@ async function afterItsWork(
   });
 }
 
+/** What the child's process ends with, and what it says on its way. */
+async function endOf(driver: Driver, scenario: string): Promise<{ code: number | null; said: string }> {
+  const config = JSON.stringify(lab.config(driver));
+  const child = spawn(process.execPath, ['--import', 'tsx', CHILD, driver.name, scenario, config]);
+  let said = '';
+  child.stdout.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said += chunk.toString()));
+  return await new Promise((resolve) => {
+    child.on('close', (code) => {
+      resolve({ code, said });
+    });
+  });
+}
+
+describe.each(DRIVERS)("a process with $name in which nobody listens to 'error'", (driver) => {
+  it.each(['client terminated', 'client of a pool terminated while out'])(
+    'ends with it: %s',
+    async (scenario) => {
+      const { code, said } = await endOf(driver, scenario);
+      expect(said).toContain('ready');
+      expect(said).toContain('terminating connection due to administrator command');
+      expect(code).toBe(1);
+    },
+  );
+
+  it('ends with it when an idle client of a pool is terminated; with failover it goes on', async () => {
+    const { code, said } = await endOf(driver, 'idle client of a pool terminated');
+    expect(said).toContain('ready');
+    if (driver.hasFailover) {
+      expect(said).toContain('done'); // R8, R14
+      expect(code).toBe(0);
+      return;
+    }
+    expect(said).toContain('terminating connection due to administrator command');
+    expect(code).toBe(1);
+  });
+});
+
 describe.each(DRIVERS)('a process with $name', (driver) => {
   it('ends after end()', async () => {
     expect(await afterItsWork(driver, 'end')).toBe('exits');

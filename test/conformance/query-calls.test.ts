@@ -84,6 +84,36 @@ describe.each(DRIVERS)('query() of $name', (driver) => {
     expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
   });
 
+  it('is simple without values, and extended with them', async () => {
+    const client: any = await lab.connect(driver);
+    const two = 'SELECT 1 AS a; SELECT 2 AS b';
+    for (const simple of [two, { text: two }, { text: two, values: [] }, { text: two, values: undefined }])
+      expect((await client.query(simple)).map((one: any) => one.rows)).toEqual([[{ a: 1 }], [{ b: 2 }]]);
+    for (const extended of [
+      { text: two, queryMode: 'extended' },
+      { text: two, rows: 1 },
+      { text: two, name: 'two' },
+    ]) {
+      const own = await lab.connect(driver);
+      // With `rows` pg sends no Sync behind an error, so that client is of no more use.
+      expect(await errorOf(own.query(extended))).toMatchObject({ code: '42601' });
+      if ('rows' in extended) (own as any).connection.stream.destroy();
+    }
+    expect(await errorOf(client.query('SELECT $1::int; SELECT 2', [1]))).toMatchObject({ code: '42601' });
+  });
+
+  it('binds to the portal that it is told', async () => {
+    const client: any = await lab.connect(driver);
+    await client.query('BEGIN');
+    const query = { text: 'SELECT $1::int AS a', values: [1] };
+    expect((await client.query({ ...query, portal: 'mine' })).rows).toEqual([{ a: 1 }]);
+    const { rows } = await client.query("SELECT name FROM pg_cursors WHERE name = 'mine'");
+    expect(rows).toEqual([{ name: 'mine' }]);
+    expect(await errorOf(client.query({ ...query, portal: 'mine' }))).toMatchObject({ code: '42P03' });
+    await client.query('ROLLBACK');
+    expect((await client.query({ ...query, portal: 'mine' })).rows).toEqual([{ a: 1 }]);
+  });
+
   it('returns the object itself if it is a query, which emits row, end and error', async () => {
     const client: any = await lab.connect(driver);
     const query: any = new pg.Query('SELECT g FROM generate_series(1, 3) AS g');

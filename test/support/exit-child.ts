@@ -51,6 +51,25 @@ async function run(): Promise<void> {
       await new pg.Client(settings).connect().catch(() => undefined);
       return;
     }
+    case 'idle client of a pool terminated':
+    case 'client terminated':
+    case 'client of a pool terminated while out': {
+      // Nobody listens to 'error'. Another session ends this one in a transaction, where it can't come back (R14).
+      const other = new stock.Client(settings);
+      await other.connect();
+      const pool = new pg.Pool(settings);
+      const client = scenario === 'client terminated' ? new pg.Client(settings) : await pool.connect();
+      if (scenario === 'client terminated') await client.connect();
+      const { processID } = client as unknown as { processID: number };
+      if (scenario === 'idle client of a pool terminated') (client as stock.PoolClient).release();
+      else await client.query('BEGIN');
+      console.log('ready');
+      await other.query('SELECT pg_terminate_backend($1)', [processID]);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      await other.end();
+      await pool.end();
+      return;
+    }
     case 'end while waiting':
     case 'pool ended while waiting': {
       // The only host is gone, behind a proxy of this process's own.
