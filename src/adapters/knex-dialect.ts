@@ -7,7 +7,7 @@ import { readConnection } from './knex-connection.ts';
 import { makeKnexDriver, type KnexDriver } from './knex-driver.ts';
 
 declare module 'knex' {
-  // eslint-disable-next-line @typescript-eslint/no-namespace -- it is how Knex's own types are declared
+   
   namespace Knex {
     /** What may stand in `connection` beside Knex's own keys. */
     interface PgConnectionConfig {

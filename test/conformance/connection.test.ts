@@ -147,7 +147,7 @@ describe.each(DRIVERS)('the connection of a client of $name', (driver) => {
         connection.sendCopyFromChunk(Buffer.from('1\n'));
         connection.sendCopyFail('not today');
       },
-      handleError: (_error: unknown): void => undefined,
+      handleError: undefined as ((error: unknown) => void) | undefined,
       handleReadyForQuery: (): void => undefined,
     };
     failing.failed = new Promise((resolve) => {

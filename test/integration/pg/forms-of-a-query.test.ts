@@ -1,4 +1,4 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { onMessage, onMessageOfAny } from '../../support/on-message.ts';
@@ -11,7 +11,7 @@ function config(keys: object): pg.QueryConfig {
 
 const SHOUTING = {
   getTypeParser: (oid: number) => (value: string) => `${oid}:${value}`,
-} as unknown as pg.CustomTypesConfig;
+};
 
 const NUMBERS = 'SELECT n, n + $1::int AS more FROM generate_series(1, 1000) AS n';
 
