@@ -1,9 +1,11 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/prisma-clients.ts'],
+    // What needs root and packages of the system has a script of its own: npm run test:system.
+    exclude: [...configDefaults.exclude, 'test/system/**'],
     setupFiles: ['test/support/fixed-seeds-in-ci.ts'],
     // Real servers on two cores: waits are on conditions, the limits only end what hangs.
     testTimeout: 60_000,

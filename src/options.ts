@@ -37,6 +37,11 @@ export const ON_OUTSIDE_EFFECTS = ['refuse', 'replay'] as const;
 /** See `FailoverOptions.onOutsideEffects`. */
 export type OnOutsideEffects = (typeof ON_OUTSIDE_EFFECTS)[number];
 
+/** What may stand between the driver and the servers. */
+export const POOLERS = ['refuse', 'session'] as const;
+/** See `FailoverOptions.pooler`. */
+export type PoolerPolicy = (typeof POOLERS)[number];
+
 /**
  * The value of the one configuration key that holdfast adds to a driver's own: `failover`.
  *
@@ -83,6 +88,13 @@ export interface FailoverOptions {
    * replayed all the same, which suits what may happen twice. Default `'refuse'`.
    */
   readonly onOutsideEffects?: OnOutsideEffects | undefined;
+  /**
+   * What follows when a pooler (PgBouncer or the like) stands in front of a server, which is noticed when a connection is
+   * opened. `'refuse'`: ConfigurationError, since one that shares server connections between transactions would mix the
+   * state of sessions. `'session'`: go on, as this one keeps a server connection for each session to its end (PgBouncer's
+   * `pool_mode = session`) and resets it then. Default `'refuse'`, because nobody can see from outside which it is.
+   */
+  readonly pooler?: PoolerPolicy | undefined;
   /**
    * Bytes of statements that one open transaction may have in the journal. A larger one goes on, but can't be
    * replayed any more (R7). 0 switches replaying off. At most `maxProcessJournalBytes`. Default 16777216 (16 MiB).
@@ -146,6 +158,7 @@ export interface ResolvedFailoverOptions extends Required<
   readonly terminationProbeMillis: number;
   readonly onTerminated: OnTerminated;
   readonly onOutsideEffects: OnOutsideEffects;
+  readonly pooler: PoolerPolicy;
   readonly maxJournalBytes: number;
   readonly maxProcessJournalBytes: number;
   readonly maxJournalStatements: number;
@@ -201,6 +214,7 @@ const OTHER_KEYS = [
   'provider',
   'onTerminated',
   'onOutsideEffects',
+  'pooler',
   'sessionVariables',
   'onReconnect',
 ];
@@ -235,6 +249,7 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     provider,
     onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
+    pooler: resolveWord('pooler', POOLERS, options['pooler']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
     onReconnect: resolveHook(options['onReconnect']),
   });

@@ -12,8 +12,8 @@ export interface CancelTarget {
 
 /**
  * Sends a CancelRequest over a connection of its own, in the clear, as pg does. The server does not answer; it closes
- * the connection when it has passed the signal on. `done` is called once, with the error if it could not be sent.
- * Returns the connection, if there is one.
+ * the connection when it has passed the signal on, and nobody may close it before: PgBouncer 1.18 dies of that. `done` is
+ * called once, with the error if it could not be sent. Returns the connection, if there is one.
  */
 export function sendCancelRequest(
   { address: { host, port }, makeStream, timeoutMillis }: CancelTarget,
@@ -38,7 +38,7 @@ export function sendCancelRequest(
     finish(new Error('timeout expired'));
   }, timeoutMillis);
   timer.unref();
-  wire.once('connect', () => wire.end(request));
+  wire.once('connect', () => wire.write(request));
   wire.on('error', finish);
   wire.on('close', () => {
     finish();

@@ -4,11 +4,13 @@ import { hostKey } from '../topology/host-address.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { tryMark } from './commit-mark.ts';
 import { recordServer, UNKNOWN_LINEAGE, type Lineage } from './lineage.ts';
+import { PooledBackends } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
 import type { SqlRunner } from './sql-runner.ts';
 
 /** What all PostgreSQL sessions of one cluster in this process share beyond the engine-neutral coordinator. */
 export class ClusterMemory {
+  readonly pooled = new PooledBackends();
   readonly #news: FeatureUnavailable[] = [];
   #lineage: Lineage = UNKNOWN_LINEAGE;
   /** Incarnation → whether the commit mark works there. Tried once, outside any transaction (D1). */

@@ -45,6 +45,9 @@ function markStatement(transactional: boolean, condition: string): string {
  */
 export const MARK_SQL = markStatement(true, 'pg_catalog.pg_current_xact_id_if_assigned() IS NOT NULL');
 
+/** The same behind a pooler; the third column is the process id of the backend that made it. */
+export const POOLED_MARK_SQL = `${MARK_SQL}, pg_catalog.pg_backend_pid()::pg_catalog.text`;
+
 /**
  * Executes outside any transaction what the mark executes inside one, as a failure there would abort the user's work
  * (design review D1). It writes some 50 bytes of WAL, which nobody waits for.

@@ -5,6 +5,9 @@
  * It must never end the wrong one: process ids are used again, so the start time decides. And it must never end one
  * that waits for its synchronous standby: that would make the wait a local commit which the standby does not have, and
  * the status would then say 'committed' (design review A5). Such a backend is waited for instead.
+ *
+ * Nor one behind a pooler, which may have given it to another session by now. A pooler that loses its client in the middle
+ * of a transaction closes the backend's connection itself; so it is waited for until that transaction is over.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { abortable } from '../cluster/abortable.ts';
@@ -13,7 +16,7 @@ import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 
 /**
- * - `gone`: it does not exist any more. What it was doing is decided.
+ * - `gone`: it does not exist any more, or does something else by now. What it was doing is decided.
  * - `waiting-for-sync`: when the time was over, its COMMIT was still waiting for a synchronous standby.
  * - `unknown`: it may still be there, because we may not see or end it, or because it did not react in time.
  */
@@ -33,7 +36,7 @@ const ACTIVITY = 'pg_catalog.pg_stat_get_activity($1::pg_catalog.int4) AS a';
 const BACKEND_START = 'extract(epoch FROM a.backend_start)::pg_catalog.text';
 
 /** No row: no such process. The start time is NULL where the role may not see it. */
-const LOOK_SQL = `SELECT ${BACKEND_START}, a.wait_event FROM ${ACTIVITY}`;
+const LOOK_SQL = `SELECT ${BACKEND_START}, a.wait_event, extract(epoch FROM a.xact_start)::pg_catalog.text FROM ${ACTIVITY}`;
 
 const TERMINATE_SQL =
   `SELECT pg_catalog.pg_terminate_backend(a.pid)::pg_catalog.text FROM ${ACTIVITY} ` +
@@ -51,17 +54,21 @@ export async function fenceBackend(
   let isWaitingForSync = false;
   let millis = FIRST_PAUSE_MILLIS;
   let isTold = false;
+  let transaction: string | null | undefined;
   try {
     for (;;) {
       signal.throwIfAborted();
       const rows = await abortable(runner.run(LOOK_SQL, [backend.pid]), signal);
       const [row] = rows;
       if (row === undefined) return 'gone';
-      const [backendStart, waitEvent] = row;
+      const [backendStart, waitEvent, xactStart = null] = row;
       if (backendStart === null || backendStart === undefined) return 'unknown';
       if (backendStart !== backend.backendStart) return 'gone';
       isWaitingForSync = waitEvent === 'SyncRep';
-      if (!isWaitingForSync && !isTold) {
+      if (backend.isPooled === true) {
+        transaction ??= xactStart;
+        if (xactStart === null || xactStart !== transaction) return 'gone';
+      } else if (!isWaitingForSync && !isTold) {
         const told = await abortable(runner.run(TERMINATE_SQL, [backend.pid, backend.backendStart]), signal);
         isTold = told[0]?.[0] === 'true';
       }

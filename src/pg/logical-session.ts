@@ -25,6 +25,7 @@ import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
 import { NamedStatements } from './named-statements.ts';
 import { sendAgain, type NamedStatement, type PgUnit } from './pg-unit.ts';
+import { sharedBackendError } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
 import { Scouts, type ProbedConnection } from './scouts.ts';
 import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
@@ -102,6 +103,7 @@ export class LogicalSession
       dialTimeoutMillis: options.dialTimeoutMillis,
       coordinator,
       memory: context.memory,
+      pooler: options.pooler,
     });
     this.#journalMemory = new JournalMemory(arena, this.conversation, coordinator, options, this.id);
     this.#responder = new LocalResponder(this.conversation, this.passage, this);
@@ -279,6 +281,14 @@ export class LogicalSession
     if (connection === null || this.#state.kind === 'closed') return;
     connection.destroy();
     this.lost({ fatal: null, fatalMessage: null, socketError: null });
+  }
+
+  /** Its marks and its state belong to somebody else. */
+  sharesBackend(): void {
+    const { connection } = this;
+    if (connection === null) return;
+    const { address } = connection;
+    this.closeWith(sharedBackendError(address));
   }
 
   lost(loss: ConnectionLoss): void {

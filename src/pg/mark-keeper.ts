@@ -1,5 +1,5 @@
 import { FAILED } from '../session/journal.ts';
-import { commitMark, MARK_SQL, parseMark, type CommitMark } from './commit-mark.ts';
+import { commitMark, MARK_SQL, parseMark, POOLED_MARK_SQL, type CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
 import { BackendType, readRow } from './backend-messages.ts';
 import { markMessages, SYNC_MESSAGE } from './frontend-messages.ts';
@@ -21,6 +21,8 @@ export interface MarkHost {
   flush(): void;
   /** Our own statement has broken the application's transaction: it must be brought back by a replay. */
   cut(): void;
+  /** The answer has come from another backend than the session's. */
+  sharesBackend(): void;
   /** In the order in which they run. */
   judge(units: readonly PgUnit[]): ReadonlyMap<PgUnit, UnitJudgement>;
 }
@@ -36,6 +38,9 @@ export class MarkKeeper {
   readonly #conversation: Conversation;
   #probe: ProbeResult | null = null;
   #works = false;
+  #sql = MARK_SQL;
+  /** Another backend has answered: nothing is believed any more, and what ends the transaction is not sent. */
+  #isElsewhere = false;
   /** The statement is there for certain. Where it may be gone it is prepared anew: a failing Bind would break a transaction. */
   #isPrepared = false;
   /** To be asked for when the unit in flight is answered: COPY allows no hidden messages before. */
@@ -55,6 +60,8 @@ export class MarkKeeper {
   connected(probe: ProbeResult, works: boolean): void {
     this.#probe = probe;
     this.#works = works;
+    this.#sql = probe.isPooled ? POOLED_MARK_SQL : MARK_SQL;
+    this.#isElsewhere = false;
     this.#awaited = 0;
     this.#isBroken = false;
     this.#reset();
@@ -104,7 +111,7 @@ export class MarkKeeper {
 
   /** True if what may end the transaction may have to wait: see `allowsEnding`. */
   get mayDelay(): boolean {
-    return this.#awaited > 0 || this.transaction.wanted;
+    return this.#awaited > 0 || this.#isElsewhere || this.transaction.wanted;
   }
 
   /**
@@ -173,6 +180,7 @@ export class MarkKeeper {
    * if nothing was sent yet that does.
    */
   allowsEnding(connection: ServerConnection): boolean {
+    if (this.#isElsewhere) return false;
     if (!this.#works || this.#conversation.journal.status === FAILED) return this.#awaited === 0;
     if (this.#awaited > 0) return false;
     // While its own units are still on their way, asking now would be in front of some of them.
@@ -198,7 +206,7 @@ export class MarkKeeper {
   async afterReplay(connection: ServerConnection, units: readonly PgUnit[], status: number): Promise<void> {
     this.#count(units);
     if (!this.#works || !this.transaction.wanted || status === FAILED) return;
-    const [row] = await connection.run(MARK_SQL);
+    const [row] = await connection.run(this.#sql);
     this.transaction.answered(this.#markOf(row ?? null), this.transaction.request());
   }
 
@@ -210,14 +218,23 @@ export class MarkKeeper {
   /** `isUnnamed`: the unnamed portal is free, since the unit that the mark rides in is done with it. */
   #messages(isUnnamed: boolean): Buffer {
     if (this.#isPrepared) return isUnnamed ? RUN_INSIDE : RUN_BEHIND;
-    this.#isPrepared = true;
-    return markMessages(MARK_SQL, isUnnamed);
+    // Behind a pooler the next session may find it, or this one not: there it is made anew each time.
+    this.#isPrepared = this.#probe?.isPooled !== true;
+    return markMessages(this.#sql, isUnnamed);
   }
 
   /** Null if no xid was assigned; else how to make the mark, which is needed only if the connection is lost. */
   #markOf(row: SqlRow | null): (() => CommitMark | null) | null {
     const probe = this.#probe;
-    if (row === null || row[0] === null || probe === null) return null;
+    if (row === null || probe === null) return null;
+    if (probe.isPooled && row[2] !== probe.backendPid) {
+      this.#isElsewhere = true;
+      setImmediate(() => {
+        this.#host.sharesBackend();
+      });
+      return null;
+    }
+    if (row[0] === null) return null;
     return () => {
       const found = parseMark(row);
       return found === null ? null : commitMark(found, probe);

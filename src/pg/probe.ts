@@ -17,6 +17,8 @@ export interface BackendIdentity {
   readonly pid: string;
   /** Seconds since 1970 with microseconds, as text, compared bytewise. */
   readonly backendStart: string;
+  /** A pooler stands in front of it: when our session has ended it may work for another one, so it must not be ended. */
+  readonly isPooled?: boolean;
 }
 
 /** What one probe saw. `null` is "the server did not say". */
@@ -47,6 +49,10 @@ export interface ProbeResult {
   /** Where the next record goes; `null` in recovery. */
   readonly insertLsn: Lsn | null;
   readonly backend: BackendIdentity | null;
+  /** pg_backend_pid(). */
+  readonly backendPid: string | null;
+  /** Its session was given another process id: somebody stands in between who makes them up. */
+  readonly isPooled: boolean;
   /** Such as 170010. */
   readonly serverVersionNum: number | null;
   readonly searchPath: string | null;
@@ -73,8 +79,9 @@ const BARE = [
   'current_user::pg_catalog.text',
 ];
 
+const PID = ['pg_catalog.pg_backend_pid()::pg_catalog.text'];
+
 const BACKEND = [
-  'pg_catalog.pg_backend_pid()::pg_catalog.text',
   // As seconds, because DateStyle and TimeZone change how a timestamp is written.
   `(SELECT extract(epoch FROM a.backend_start)::pg_catalog.text
     FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid()) AS a)`,
@@ -110,10 +117,15 @@ function statement(columns: readonly string[]): string {
 }
 
 /** Everything, in one statement. */
-export const PROBE_SQL = statement([...BARE, ...BACKEND, ...POSITIONS]);
+export const PROBE_SQL = statement([...BARE, ...PID, ...BACKEND, ...POSITIONS]);
 
 /** From the most telling to what any server answers. */
-const PROBES = [PROBE_SQL, statement([...BARE, ...BACKEND]), statement(BARE)];
+const PROBES = [
+  PROBE_SQL,
+  statement([...BARE, ...PID, ...BACKEND]),
+  statement([...BARE, ...PID]),
+  statement(BARE),
+];
 
 /** A server that is promoted in the middle of the statement may say 55000; a moment later it does not. */
 const ATTEMPTS = 4;
@@ -130,14 +142,18 @@ const PASSED_ON = [
   '25P02', // the caller's mistake: not outside a transaction
 ];
 
-/** Rejects as `runner.run` does if the connection or the server is going down, never because a function is refused. */
-export async function runProbe(runner: SqlRunner): Promise<ProbeResult> {
+/**
+ * Rejects as `runner.run` does if the connection or the server is going down, never because a function is refused.
+ *
+ * @param processId - what BackendKeyData said; without it nobody takes the connection for pooled
+ */
+export async function runProbe(runner: SqlRunner, processId?: number): Promise<ProbeResult> {
   let refused: unknown;
   for (const sql of PROBES) {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
       try {
         const rows = await runner.run(sql);
-        return readProbe(rows[0] ?? []);
+        return readProbe(rows[0] ?? [], processId);
       } catch (error) {
         if (!(error instanceof SqlError) || PASSED_ON.some((code) => error.code.startsWith(code)))
           throw error;
@@ -150,7 +166,7 @@ export async function runProbe(runner: SqlRunner): Promise<ProbeResult> {
 }
 
 /** Reads the row of any of the probes: the columns that were not asked for are absent. */
-function readProbe(row: SqlRow): ProbeResult {
+function readProbe(row: SqlRow, processId: number | undefined): ProbeResult {
   const text = (index: number): string | null => row[index] ?? null;
   const lsn = (index: number): Lsn | null => {
     const value = text(index);
@@ -158,6 +174,7 @@ function readProbe(row: SqlRow): ProbeResult {
   };
   const inRecovery = text(0) === 'true';
   const pid = text(8);
+  const isPooled = pid !== null && processId !== undefined && pid !== String(processId);
   const backendStart = text(9);
   const timeline = text(12);
   const known = {
@@ -179,7 +196,9 @@ function readProbe(row: SqlRow): ProbeResult {
     receiveLsn: lsn(15),
     logTimelines,
     insertLsn: lsn(16),
-    backend: pid === null || backendStart === null ? null : { pid, backendStart },
+    backend: pid === null || backendStart === null ? null : { pid, backendStart, isPooled },
+    backendPid: pid,
+    isPooled,
     serverVersionNum: numberOrNull(text(2)),
     searchPath: text(3),
     defaultIsolation: text(4),

@@ -1,8 +1,10 @@
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
+import type { PoolerPolicy } from '../options.ts';
 import { hostKey, type HostAddress } from '../topology/host-address.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
 import { dial } from './hidden-client.ts';
+import { refusePooler, saysNoServer } from './pooler.ts';
 import { runProbe, type ProbeResult } from './probe.ts';
 import type { ServerConnection } from './server-connection.ts';
 
@@ -17,6 +19,7 @@ export interface ScoutOptions {
   readonly dialTimeoutMillis: number;
   readonly coordinator: Coordinator;
   readonly memory: ClusterMemory;
+  readonly pooler: PoolerPolicy;
 }
 
 /**
@@ -107,16 +110,24 @@ export class Scouts {
   }
 
   async #probe(connection: ServerConnection, address: HostAddress): Promise<ProbedConnection> {
+    const { dialTimeoutMillis, memory, pooler } = this.#options;
+    let isLate = false;
     const timer = setTimeout(() => {
+      isLate = true;
       connection.destroy();
-    }, this.#options.dialTimeoutMillis);
+    }, dialTimeoutMillis);
     try {
-      const probe = await runProbe(connection);
-      this.#options.memory.record(address, probe);
+      const probe = await runProbe(connection, connection.processId);
+      if (probe.isPooled) {
+        refusePooler(pooler, address);
+        memory.pooled.add(connection, probe, address);
+      }
+      memory.record(address, probe);
       return { connection, probe };
     } catch (error) {
       connection.destroy();
-      throw error;
+      // In pg's words: the server may be alive, and a pooler may just have no connection to spare.
+      throw isLate ? new Error('timeout expired', { cause: error }) : error;
     } finally {
       clearTimeout(timer);
     }
@@ -162,6 +173,7 @@ function isSystemError(error: unknown): boolean {
 /** What a failed look means for the choice of a host. */
 export function failureOf(address: HostAddress, error: unknown): HostObservation {
   const code = codeOf(error);
+  if (saysNoServer(error)) return { kind: 'unreachable', address, reason: 'the pooler has no server' };
   if (code !== null && REFUSED.has(code)) return { kind: 'refused', address, code };
   if (code !== null && /^[0-9A-Z]{5}$/.test(code)) return { kind: 'rejected', address, code };
   if (isSystemError(error)) return { kind: 'unreachable', address, reason: code ?? 'error' };

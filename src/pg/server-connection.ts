@@ -113,6 +113,11 @@ export class ServerConnection implements SqlRunner {
     return this.#loss !== null;
   }
 
+  /** Lost, or ended by us: the other side may have heard of it already. */
+  get isOver(): boolean {
+    return this.#loss !== null || this.#socket.writableEnded || this.#socket.destroyed;
+  }
+
   /** For what applications want to know of the transport: addresses, TLS. */
   get socket(): Transport {
     return this.#socket;

@@ -15,6 +15,7 @@ const DEFAULTS = {
   terminationProbeMillis: 250,
   onTerminated: 'error',
   onOutsideEffects: 'refuse',
+  pooler: 'refuse',
   maxJournalBytes: 16_777_216,
   maxProcessJournalBytes: 268_435_456,
   maxJournalStatements: 100_000,
@@ -123,6 +124,7 @@ describe('what can not be meant is refused, with the values', () => {
     ['an unknown onOutsideEffects', { onOutsideEffects: true }, ['true', "'replay'"]],
     ['a hook that is none', { onReconnect: 'rebuild' }, ['failover.onReconnect', 'function', '"rebuild"']],
     ['an unknown onTerminated', { onTerminated: 'ignore' }, ['"ignore"', "'replay'"]],
+    ['a pooler of another kind', { pooler: 'transaction' }, ['"transaction"', "'session'"]],
     ['hosts as text', { hosts: 'a,b' }, ['"a,b"']],
     ['no hosts', { hosts: [] }, ['failover.hosts']],
     [

@@ -11,19 +11,24 @@ const waiting: SqlRow = [backend.backendStart, 'SyncRep'];
 async function fence(
   looks: ScriptedAnswer[],
   terminate: ScriptedAnswer = [['true']],
+  isPooled = false,
 ): Promise<[FenceResult, number]> {
   const deadline = new AbortController();
   const left = [...looks];
   const runner = new ScriptedRunner((sql) =>
     sql.includes('pg_terminate_backend') ? terminate : left.shift()!,
   );
-  const result = await fenceBackend(runner, backend, {
-    signal: deadline.signal,
-    sleep: () => {
-      if (left.length === 0) deadline.abort();
-      return Promise.resolve();
+  const result = await fenceBackend(
+    runner,
+    { ...backend, isPooled },
+    {
+      signal: deadline.signal,
+      sleep: () => {
+        if (left.length === 0) deadline.abort();
+        return Promise.resolve();
+      },
     },
-  });
+  );
   return [result, runner.count('pg_terminate_backend')];
 }
 
@@ -63,6 +68,19 @@ describe('fencing an old backend', () => {
   it('ends at the deadline though the server says nothing', async () => {
     const result = fenceBackend(new ScriptedRunner(silence), backend, { signal: AbortSignal.timeout(20) });
     expect(await result).toBe('unknown');
+  });
+
+  it('ends none behind a pooler, which may have given it to somebody else, and waits for its transaction', async () => {
+    const inside = (xactStart: string | null): SqlRow => [backend.backendStart, 'ClientRead', xactStart];
+    const pooled = (...looks: ScriptedAnswer[]): Promise<[FenceResult, number]> =>
+      fence(looks, [['true']], true);
+    expect(await pooled([inside(null)])).toEqual(['gone', 0]);
+    expect(await pooled([inside('1.5')], [inside('1.5')], [])).toEqual(['gone', 0]);
+    expect(await pooled([inside('1.5')], [inside(null)])).toEqual(['gone', 0]);
+    expect(await pooled([inside('1.5')], [inside('2.5')])).toEqual(['gone', 0]);
+    expect(await pooled([inside('1.5')], [inside('1.5')])).toEqual(['unknown', 0]);
+    const inSync: SqlRow = [backend.backendStart, 'SyncRep', '1.5'];
+    expect(await pooled([inSync], [inSync])).toEqual(['waiting-for-sync', 0]);
   });
 
   it('rejects if its own connection is lost', async () => {
