@@ -6,7 +6,13 @@ import { tryMark } from './commit-mark.ts';
 import { recordServer, UNKNOWN_LINEAGE, type Lineage } from './lineage.ts';
 import { PooledBackends } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
-import type { SqlRunner } from './sql-runner.ts';
+import { SqlError, type SqlRunner } from './sql-runner.ts';
+
+const MARKS = 'resolving a COMMIT in flight by the log position';
+const QUESTIONS = 'judging statements and reading sessions back';
+/** Not allowed, not there. */
+const REFUSALS: ReadonlySet<string> = new Set(['42501', '42883', '42P01']);
+const MAX_TOLD = 256;
 
 /** What all PostgreSQL sessions of one cluster in this process share beyond the engine-neutral coordinator. */
 export class ClusterMemory {
@@ -15,6 +21,8 @@ export class ClusterMemory {
   #lineage: Lineage = UNKNOWN_LINEAGE;
   /** Incarnation → whether the commit mark works there. Tried once, outside any transaction (D1). */
   readonly #markWorks = new Map<string, boolean>();
+  /** Hosts and features. */
+  readonly #told = new Set<string>();
   readonly #coordinator: Coordinator;
 
   constructor(coordinator: Coordinator) {
@@ -30,30 +38,51 @@ export class ClusterMemory {
     this.#lineage = recordServer(this.#lineage, hostKey(address), probe);
   }
 
-  /** Whether the mark may be used on this connection; told once a host if not. */
+  /** Whether the mark may be used on this connection. */
   async markWorks(runner: SqlRunner, address: HostAddress, probe: ProbeResult): Promise<boolean> {
     const incarnation = probe.incarnation;
-    if (probe.inRecovery || incarnation === null) return false;
+    if (probe.inRecovery) return false;
+    if (incarnation === null) {
+      this.#refused(address, MARKS, 'the role may not ask the server who it is and where its log is');
+      return false;
+    }
     if (!probe.canMark) {
-      this.#tell(address, incarnation, 'the role may not execute pg_logical_emit_message');
+      this.#refused(address, MARKS, 'the role may not execute pg_logical_emit_message');
       return false;
     }
     const known = this.#markWorks.get(incarnation);
     if (known !== undefined) return known;
     const works = await tryMark(runner);
-    if (!works) this.#tell(address, incarnation, 'the server refuses pg_logical_emit_message');
+    if (!works) this.#refused(address, MARKS, 'the server refuses pg_logical_emit_message');
     this.#remember(incarnation, works);
     return works;
   }
 
-  #tell(address: HostAddress, incarnation: string, reason: string): void {
-    if (this.#markWorks.get(incarnation) === false) return;
-    this.#remember(incarnation, false);
-    this.#news.push({
-      host: hostKey(address),
-      feature: 'resolving a COMMIT in flight by the log position',
-      reason,
-    });
+  /** Asks what sessions hold and statements do, and tells if this role may not know. */
+  questions(connection: SqlRunner & { readonly address: HostAddress }): SqlRunner {
+    return {
+      run: async (sql, parameters) => {
+        try {
+          return await connection.run(sql, parameters);
+        } catch (error) {
+          if (error instanceof SqlError && REFUSALS.has(error.code)) {
+            this.#refused(connection.address, QUESTIONS, `the server refuses a question (${error.code})`);
+            this.publishNews();
+          }
+          throw error;
+        }
+      },
+    };
+  }
+
+  /** A server refuses what a feature rests on: to be told, once a host. */
+  #refused(address: HostAddress, feature: string, reason: string): void {
+    const host = hostKey(address);
+    const key = `${host} ${feature}`;
+    if (this.#told.has(key)) return;
+    if (this.#told.size >= MAX_TOLD) this.#told.clear();
+    this.#told.add(key);
+    this.#news.push({ host, feature, reason });
   }
 
   /** Publishes what was found out while connecting, once the session that did has joined those who are told. */

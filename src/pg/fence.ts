@@ -69,16 +69,30 @@ export async function fenceBackend(
         transaction ??= xactStart;
         if (xactStart === null || xactStart !== transaction) return 'gone';
       } else if (!isWaitingForSync && !isTold) {
-        const told = await abortable(runner.run(TERMINATE_SQL, [backend.pid, backend.backendStart]), signal);
-        isTold = told[0]?.[0] === 'true';
+        isTold = await terminate(runner, backend, signal);
       }
       await sleep(millis, signal);
       millis = Math.min(millis * 2, LAST_PAUSE_MILLIS);
     }
   } catch (error) {
     if (signal.aborted) return isWaitingForSync ? 'waiting-for-sync' : 'unknown';
-    // 42501 and the like: we may not. The connection is still good.
+    // 42501 and the like: we may not even look. The connection is still good.
     if (error instanceof SqlError) return 'unknown';
+    throw error;
+  }
+}
+
+/** False if it has to be told again. Where we may not, it will notice by itself that its client has gone. */
+async function terminate(
+  runner: SqlRunner,
+  { pid, backendStart }: BackendIdentity,
+  signal: AbortSignal,
+): Promise<boolean> {
+  try {
+    const told = await abortable(runner.run(TERMINATE_SQL, [pid, backendStart]), signal);
+    return told[0]?.[0] === 'true';
+  } catch (error) {
+    if (error instanceof SqlError && error.code === '42501') return true;
     throw error;
   }
 }

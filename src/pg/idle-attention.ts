@@ -13,6 +13,7 @@ export interface AttendedSession {
     readonly options: { readonly stateCheckMillis: number };
     /** Not ready: judging begins with loading the parser, which holds up the whole process for a moment. */
     readonly database: { readonly isReady: boolean };
+    readonly memory: { questions(connection: ServerConnection): SqlRunner };
   };
   readonly memory: {
     readonly wantsAttention: boolean;
@@ -70,6 +71,6 @@ export class IdleAttention {
     const done = (): void => {
       if (session.connection === connection) session.letGo();
     };
-    session.memory.attend(connection).then(done, done);
+    session.memory.attend(session.context.memory.questions(connection)).then(done, done);
   }
 }

@@ -10,7 +10,6 @@ import { ConfigurationError } from '../errors.ts';
 import type { PoolerPolicy } from '../options.ts';
 import { hostKey, type HostAddress } from '../topology/host-address.ts';
 import type { ProbeResult } from './probe.ts';
-import type { ServerConnection } from './server-connection.ts';
 
 const WHAT_TO_DO =
   'Connect to the servers themselves, or through a pooler in session mode, or set failover: false';
@@ -33,12 +32,17 @@ export function sharedBackendError(address: HostAddress): ConfigurationError {
   );
 }
 
+/** The subset of a connection that is needed to know whether it lives. */
+interface Living {
+  readonly isOver: boolean;
+}
+
 /** The backends behind poolers that this process has sessions on: in session mode each has one session. */
 export class PooledBackends {
-  readonly #connections = new Map<string, ServerConnection>();
+  readonly #connections = new Map<string, Living>();
 
   /** Throws ConfigurationError if another living connection of this process has the same backend. */
-  add(connection: ServerConnection, { incarnation, backend }: ProbeResult, address: HostAddress): void {
+  add(connection: Living, { incarnation, backend }: ProbeResult, address: HostAddress): void {
     if (incarnation === null || backend === null) return;
     for (const [key, one] of this.#connections) if (one.isOver) this.#connections.delete(key);
     const key = `${incarnation}/${backend.pid}/${backend.backendStart}`;

@@ -111,9 +111,9 @@ export class Scouts {
 
   async #probe(connection: ServerConnection, address: HostAddress): Promise<ProbedConnection> {
     const { dialTimeoutMillis, memory, pooler } = this.#options;
-    let isLate = false;
+    const late = new AbortController();
     const timer = setTimeout(() => {
-      isLate = true;
+      late.abort();
       connection.destroy();
     }, dialTimeoutMillis);
     try {
@@ -127,7 +127,7 @@ export class Scouts {
     } catch (error) {
       connection.destroy();
       // In pg's words: the server may be alive, and a pooler may just have no connection to spare.
-      throw isLate ? new Error('timeout expired', { cause: error }) : error;
+      throw late.signal.aborted ? new Error('timeout expired', { cause: error }) : error;
     } finally {
       clearTimeout(timer);
     }

@@ -125,8 +125,9 @@ export class SessionArrival {
   ): Promise<ReadonlyMap<StatementText, RenewedJudgement>> {
     const { context, memory } = this.#session;
     if (texts.length === 0) return new Map();
-    const byName = await context.database.learn(texts, connection, memory.judged, renewal);
-    const inDoubt = await context.database.learn(texts, connection, memory.judgedInDoubt, renewal);
+    const questions = context.memory.questions(connection);
+    const byName = await context.database.learn(texts, questions, memory.judged, renewal);
+    const inDoubt = await context.database.learn(texts, questions, memory.judgedInDoubt, renewal);
     return new Map(texts.map((text, index) => [text, { byName: byName[index]!, inDoubt: inDoubt[index]! }]));
   }
 
@@ -152,6 +153,8 @@ export class SessionArrival {
     const inDoubt = state.kind === 'reconnecting' && state.plan.resolve !== null;
     for (const [index, { identity, backend }] of this.#backends.entries()) {
       if (identity.incarnation !== host.incarnation || (inDoubt && index === 0)) continue;
+      // A pooler gives it to the next session then; in an open transaction it ends it.
+      if (backend?.isPooled === true && !session.conversation.journal.open) continue;
       const fenced = backend === null ? 'unknown' : await fenceBackend(connection, backend, { signal });
       if (fenced !== 'gone') {
         this.#refusal ??= 'its old server process could not be ended, and may still hold its locks';
@@ -167,7 +170,7 @@ export class SessionArrival {
   ): Promise<void> {
     const session = this.#session;
     if (this.#refusal !== null) return;
-    const target = await session.memory.target(connection, renewal);
+    const target = await session.memory.target(session.context.memory.questions(connection), renewal);
     if (target.kind === 'refuse') {
       this.#refusal = target.reason;
       return;

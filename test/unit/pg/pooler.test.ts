@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { PooledBackends, refusePooler, saysNoServer } from '../../../src/pg/pooler.ts';
 import { PROBE_SQL, runProbe } from '../../../src/pg/probe.ts';
 import { failureOf } from '../../../src/pg/scouts.ts';
-import type { ServerConnection } from '../../../src/pg/server-connection.ts';
 import { refusal, ScriptedRunner } from './scripted-runner.ts';
 
 const address = { host: 'pooler', port: 6432 };
@@ -38,7 +37,7 @@ describe('a pooler in front of a server', () => {
     };
     const first = { isOver: false };
     const add = (connection: { isOver: boolean }, found = probe): void => {
-      backends.add(connection as ServerConnection, found, address);
+      backends.add(connection, found, address);
     };
     add(first);
     add(first);
