@@ -284,7 +284,8 @@ describe.each(DRIVERS)('the pool of $name', (driver) => {
     const told: any[] = [];
     pool.on('error', (error, client) => told.push([error, client]));
     const { rows } = await pool.query('SELECT pg_backend_pid() AS pid');
-    await lab.node.query('SELECT pg_terminate_backend($1)', [rows[0].pid]);
+    // Waits until it has gone: a statement that is sent before would be in flight, and be told.
+    await lab.node.query('SELECT pg_terminate_backend($1, 5000)', [rows[0].pid]);
     if (driver.hasFailover) {
       expect((await pool.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]); // R8, R14
       expect(told).toEqual([]);
