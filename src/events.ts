@@ -29,7 +29,7 @@ export interface FailoverEventMap {
   limitReached: (event: LimitReached) => void;
   /** A session that listens was moved: notifications sent in between are lost. */
   notificationGap: (event: NotificationGap) => void;
-  /** A feature is off on this host because the server refuses what it needs; told once a host and process. */
+  /** A feature is off on this host because the server refuses what it needs; told once a host, feature and process. */
   featureUnavailable: (event: FeatureUnavailable) => void;
   /** A topology provider failed, timed out or answered nonsense; its last good answer stays in use. */
   providerFailed: (event: ProviderFailed) => void;

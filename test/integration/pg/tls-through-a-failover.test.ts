@@ -78,7 +78,12 @@ describe('TLS is on the next connection what it was on the lost one', () => {
   }
 
   /** A transaction around a loss of the connection. */
-  async function survive(client: WatchedClient, cut: () => void = () => lab.proxy.cut()): Promise<unknown> {
+  async function survive(
+    client: WatchedClient,
+    cut = (): void => {
+      lab.proxy.cut();
+    },
+  ): Promise<unknown> {
     await client.query('BEGIN');
     await client.query(`INSERT INTO note VALUES ('a')`);
     const before = await inUse(client);
