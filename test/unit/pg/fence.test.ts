@@ -55,9 +55,14 @@ describe('fencing an old backend', () => {
     expect(await fence([[alive], [alive]], [])).toEqual(['unknown', 2]);
   });
 
+  it('waits for one that it may not end: without its client it ends by itself', async () => {
+    expect(await fence([[alive], [alive], []], refusal('42501'))).toEqual(['gone', 1]);
+  });
+
   it('does not know if the backend can be neither seen nor ended', async () => {
     expect(await fence([[[null, null]]])).toEqual(['unknown', 0]);
     expect(await fence([[alive]], refusal('42501'))).toEqual(['unknown', 1]);
+    expect(await fence([[alive]], refusal('XX000'))).toEqual(['unknown', 1]);
     expect(await fence([refusal('42501')])).toEqual(['unknown', 0]);
   });
 
