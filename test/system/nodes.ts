@@ -9,8 +9,10 @@ import { fileURLToPath } from 'node:url';
  */
 const VERSIONS = ['20.19.0', '20', '22', '24', '26'];
 const FILES = [
-  'test/unit/pg',
-  'test/unit/session',
+  'test/unit/pg/direct-socket.test.ts',
+  'test/unit/pg/server-connection.test.ts',
+  'test/unit/pg/virtual-socket.test.ts',
+  'test/unit/pg/sql/statement-facts.test.ts',
   'test/conformance/results.test.ts',
   'test/conformance/tls.test.ts',
   'test/integration/pg/primary-lost-around-a-transaction.test.ts',
