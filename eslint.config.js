@@ -5,7 +5,7 @@ export default tseslint.config(
   // The programs in test/package/ are compiled and run where the package is installed, not here.
   {
     ignores: [
-      'dist/',
+      '**/dist/',
       'docs/',
       'coverage/',
       'eslint.config.js',
@@ -31,6 +31,7 @@ export default tseslint.config(
       '@typescript-eslint/no-non-null-assertion': 'off',
       // For the types below a default export, as in `pg.PoolConfig`.
       '@typescript-eslint/no-namespace': ['error', { allowDeclarations: true }],
+      '@typescript-eslint/no-require-imports': ['error', { allow: ['/package\\.json$'] }],
     },
   },
   {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { defineConfig, type Options } from 'tsup';
 
-const { tsup } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly tsup: Options };
+const { tsup } = JSON.parse(readFileSync('package.json', 'utf8')) as { readonly tsup: readonly Options[] };
 
 /**
  * As with pg, `require('holdfast/pg')` gives the very object that is the default export: its `native` is not loaded
@@ -15,7 +15,9 @@ const WHOLE_MODULE = `{
 }`;
 
 /** The options are in package.json, but for what JSON can't say. */
-export default defineConfig({
-  ...tsup,
-  footer: ({ format }) => (format === 'cjs' ? { js: WHOLE_MODULE } : {}),
-});
+export default defineConfig(
+  tsup.map((options) => ({
+    ...options,
+    footer: ({ format }) => (format === 'cjs' ? { js: WHOLE_MODULE } : {}),
+  })),
+);

@@ -1,6 +1,9 @@
+import { fileURLToPath } from 'node:url';
 import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
+  // Its entry files know each other by their public names, as in tsconfig.json.
+  resolve: { alias: { 'holdfast/pg': fileURLToPath(new URL('src/pg.ts', import.meta.url)) } },
   test: {
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/support/prisma-clients.ts'],

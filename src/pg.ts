@@ -2,13 +2,13 @@
  * `holdfast/pg`: everything that `pg` exports, with `Client` and `Pool` replaced by subclasses that keep their
  * sessions alive when the server under them dies.
  */
-import stock from 'pg';
 import type * as Stock from 'pg';
 import type { QueryResultRow } from 'pg';
 import { Client } from './pg/client.ts';
 import { pgModule } from './pg/pg-module.ts';
 import { Pool } from './pg/pool.ts';
 import type { ClientConfig as OwnClientConfig, PoolConfig as OwnPoolConfig } from './pg/public-types.ts';
+import { pg as stock } from './pg/stock-pg.ts';
 
 export { Client, Pool };
 export type { ClientConfig, FailoverKeys, PoolConfig } from './pg/public-types.ts';

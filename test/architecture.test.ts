@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
  * `options` and `events` are shared values, but they speak of hosts and providers, so they stand above topology/.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['index', 'knex', 'pg', 'prisma'], // The entry files, one for each key of package.json's "exports".
+  ['index', 'knex', 'pg', 'prisma', 'register'], // The entry files, one for each key of package.json's "exports".
   ['adapters/'], // What other libraries take in place of pg.
   ['pg/'], // The wire engine.
   ['session/'], // One logical session. Never sees a socket.
@@ -122,6 +122,13 @@ describe('the layers of src/', () => {
       imports.filter(({ from, specifier }) => packages.test(specifier) && !allowed.test(from)),
     );
     expect(strays.map(({ from, specifier }) => `src/${from} imports ${specifier}`)).toEqual([]);
+  });
+
+  it('one file alone takes the classes of pg, which may be ours', () => {
+    const takers = files.filter((file) =>
+      /^(?:import|export) (?!type )[^;]*from 'pg';$/m.test(readFileSync(join(SOURCE, file), 'utf8')),
+    );
+    expect(takers).toEqual(['pg/stock-pg.ts']);
   });
 
   it('relative imports name an existing .ts file', () => {

@@ -12,7 +12,8 @@ import { describe, expect, it } from 'vitest';
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..');
 
 interface Exports {
-  readonly [entry: string]: string | { readonly import: { readonly default: string } };
+  readonly [entry: string]:
+    string | { readonly import?: { readonly default: string }; readonly default?: string };
 }
 
 const { exports, name: packageName } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
@@ -27,7 +28,8 @@ const entries = Object.entries(exports).flatMap(([key, target]) =>
     : [
         {
           name: join(packageName, key),
-          file: target.import.default.replace(/^\.\/dist\/(.*)\.js$/, 'src/$1.ts'),
+          // What is CommonJS alone has no file for `import`.
+          file: (target.import ?? target).default!.replace(/^\.\/dist\/(.*)\.c?js$/, 'src/$1.ts'),
         },
       ],
 );
@@ -193,6 +195,7 @@ it('the public API is what it was', () => {
         "type PrismaAdapterFactory",
         "type PrismaAdapterOptions",
       ],
+      "holdfast/register": [],
     }
   `);
 });

@@ -1,13 +1,15 @@
 import type { EventEmitter } from 'node:events';
-import pg from 'pg';
+import type pg from 'pg';
 import type { FailoverEvents } from '../events.ts';
 import { ClientSocket, type OuterConnection } from './client-socket.ts';
 import { resolveConnection } from './connection-hosts.ts';
+import { knowCopies } from './known-copies.ts';
 import { LogicalSession } from './logical-session.ts';
 import { isPoolContext, makeContext, POOL_CONTEXT } from './make-context.ts';
 import type { ClientConfig } from './public-types.ts';
 import { dropIfDoomed } from './release-of-a-doomed-client.ts';
 import type { SessionContext } from './session-context.ts';
+import { StockClient } from './stock-pg.ts';
 import { VirtualSocket } from './virtual-socket.ts';
 import { withdrawable } from './withdrawable-query.ts';
 
@@ -24,7 +26,7 @@ interface OuterClient {
  * pg's own Client on a virtual socket: everything above the wire is pg's code. With `failover: false` it is nothing but
  * pg's Client.
  */
-export class Client extends pg.Client {
+export class Client extends StockClient {
   /** Events and counters of the cluster; for a pool's client the pool's. Null with `failover: false`. */
   declare readonly failover: FailoverEvents | null;
 
@@ -52,6 +54,8 @@ export class Client extends pg.Client {
   }
 }
 
+knowCopies(Client, 'pg.client');
+
 type AnyQuery = (this: Client, config: unknown, values?: unknown, callback?: unknown) => unknown;
 
 // Not a method of the class: its one signature would hide pg's overloads from everybody's types.
@@ -61,7 +65,7 @@ Object.defineProperty(Client.prototype, 'query', {
   enumerable: false,
   value: function query(this: Client, config: unknown, values?: unknown, callback?: unknown): unknown {
     // Looked up at each call: tracing tools patch pg's prototype at any time.
-    const stock = (pg.Client.prototype as unknown as { query: AnyQuery }).query;
+    const stock = (StockClient.prototype as unknown as { query: AnyQuery }).query;
     const { connectionParameters } = this as unknown as OuterClient;
     const limit = queryTimeout(config) ?? connectionParameters.query_timeout;
     const session = limit ? sessions.get(this) : undefined;

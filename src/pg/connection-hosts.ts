@@ -1,4 +1,3 @@
-import { defaults } from 'pg';
 // Not `pg-connection-string`: it is pg's dependency and not ours, so a strict package manager hides it, and a bundler
 // can't follow a require made at run time. This class is an exported sub-path of pg; it is where a stock Client gets
 // its host, user, database, password and ssl from; it opens no socket, and nobody patches it as they do `pg.Client`.
@@ -10,6 +9,7 @@ import { makeClientConfig, makePlainConfig } from './client-config.ts';
 import type { Settings } from './client-config.ts';
 import { splitConnectionUrl, splitList } from './connection-url.ts';
 import type { ConnectionUrl } from './connection-url.ts';
+import { pg } from './stock-pg.ts';
 import { ConfigurationError } from '../errors.ts';
 import { resolveFailoverOptions } from '../options.ts';
 import type { ResolvedFailoverOptions } from '../options.ts';
@@ -74,8 +74,8 @@ export function resolveConnection(
     statements: isTextGiven ? statementsOfText(url, given, stock) : statementsOfKeys(given),
     failoverHosts: failover.hosts,
     ports: isTextGiven ? (url?.query.ports ?? []) : portsOf(given),
-    environmentHost: nonEmpty(environment['PGHOST']) ?? nonEmpty(defaults.host) ?? 'localhost',
-    environmentPort: nonEmpty(environment['PGPORT']) ?? String(defaults.port ?? DEFAULT_PORT),
+    environmentHost: nonEmpty(environment['PGHOST']) ?? nonEmpty(pg.defaults.host) ?? 'localhost',
+    environmentPort: nonEmpty(environment['PGPORT']) ?? String(pg.defaults.port ?? DEFAULT_PORT),
   });
   const isFixedHost = hosts.length === 1 && failover.provider === undefined;
   return Object.freeze({

@@ -1,23 +1,23 @@
 import { EventEmitter } from 'node:events';
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import pg from 'pg';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType } from './backend-messages.ts';
 import { DirectSocket } from './direct-socket.ts';
 import { ServerConnection } from './server-connection.ts';
+import { StockClient } from './stock-pg.ts';
 import { newStream, streamFunctionOf, type Transport } from './transport.ts';
 
 /** The subset of pg's Client and Connection that dialling needs. */
 interface StockConnection extends EventEmitter {
   stream: Transport;
 }
-interface StockClient extends EventEmitter {
+interface ClientToDial extends EventEmitter {
   connection: StockConnection;
   connect(): Promise<unknown>;
   query(text: string, values?: unknown[]): Promise<{ rows: unknown[] }>;
 }
-type StockClientConstructor = new (config: object) => StockClient;
+type HiddenClientConstructor = new (config: object) => ClientToDial;
 
 /** Tracing libraries wrap methods and keep the original here (shimmer's convention). */
 interface Wrapped {
@@ -28,8 +28,8 @@ interface Wrapped {
  * A private copy of pg's Client: the same code, but with a prototype of its own, so that nobody who patches
  * `pg.Client.prototype` (tracing tools, tests) gets between the driver and its own connections (trap T11).
  */
-const HiddenClient = ((): StockClientConstructor => {
-  const original = pg.Client as unknown as StockClientConstructor;
+const HiddenClient = ((): HiddenClientConstructor => {
+  const original = StockClient as unknown as HiddenClientConstructor;
   const descriptors = Object.getOwnPropertyDescriptors(original.prototype as object) as Record<
     string,
     PropertyDescriptor
@@ -46,7 +46,7 @@ const HiddenClient = ((): StockClientConstructor => {
     return Reflect.construct(original, [config], hidden);
   };
   hidden.prototype = prototype;
-  return hidden as unknown as StockClientConstructor;
+  return hidden as unknown as HiddenClientConstructor;
 })();
 
 export interface DialOptions {
@@ -85,7 +85,7 @@ export async function dial(
   const listenFirst = (): void => {
     connection.stream.prependListener('data', tap.take);
   };
-  const encrypted = (client as StockClient & { ssl?: unknown }).ssl;
+  const encrypted = (client as ClientToDial & { ssl?: unknown }).ssl;
   connection.once(encrypted === false || encrypted === undefined ? 'connect' : 'sslconnect', listenFirst);
   const onAbort = (): void => {
     connection.stream.destroy();
@@ -110,7 +110,7 @@ export async function dial(
 }
 
 /** A stock client on a socket behind which nobody asks who it is; `config` says how it parses values. */
-export async function hiddenClientOn(socket: Duplex, config: object): Promise<StockClient> {
+export async function hiddenClientOn(socket: Duplex, config: object): Promise<ClientToDial> {
   const { types } = config as { types?: unknown };
   const client = new HiddenClient({ stream: () => socket, ssl: false, host: 'localhost', types });
   client.on('error', () => {

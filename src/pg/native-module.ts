@@ -1,5 +1,5 @@
-import stock from 'pg';
 import { ConfigurationError } from '../errors.ts';
+import { pg as stock } from './stock-pg.ts';
 
 type Constructor = abstract new (...values: never[]) => object;
 type NativeModule = NonNullable<typeof stock.native>;

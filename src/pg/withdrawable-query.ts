@@ -1,5 +1,5 @@
-import pg from 'pg';
 import type { LogicalSession } from './logical-session.ts';
+import { pg } from './stock-pg.ts';
 
 type Callback = (error: Error | null | undefined, result?: unknown) => void;
 
