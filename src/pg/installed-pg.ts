@@ -69,8 +69,11 @@ const ofProgram = resolvePg(programDirectory());
 
 /** The pg of the program that was started, if it is not the one whose classes are replaced. */
 export const otherPg = ofProgram === own ? undefined : ofProgram;
-/** True if somebody has loaded our pg before us, and may have taken its classes. */
-export const wasLoadedBefore = own !== undefined && createRequire(__filename).cache[own] !== undefined;
+/**
+ * True if somebody has loaded our pg before us, and may have taken its classes. What an ES module is about to import is
+ * in the cache as well, not loaded yet.
+ */
+export const wasLoadedBefore = own !== undefined && createRequire(__filename).cache[own]?.loaded === true;
 
 requireJavaScriptClient(process.env);
 requireSupportedVersion(installedVersion());

@@ -5,25 +5,24 @@
  * Run by `npm run check:package`, after `npm run build`. Takes the versions of pg and Knex from package.json: the newest
  * that is tested, and the oldest that the peer range allows.
  */
-import { execFile } from 'node:child_process';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
+import { cp, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { PostgresCluster } from '../support/postgres-cluster.ts';
+import {
+  install,
+  pack,
+  PROGRAMS,
+  readManifest,
+  ROOT,
+  run,
+  say,
+  withDirectory,
+  writeManifest,
+} from './scratch-project.ts';
 
-const run = promisify(execFile);
-const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const PROGRAMS = join(dirname(fileURLToPath(import.meta.url)), 'programs');
 const TSC = join(ROOT, 'node_modules/typescript/bin/tsc');
 
-interface Manifest {
-  readonly devDependencies: Readonly<Record<string, string>>;
-  readonly peerDependencies: Readonly<Record<string, string>>;
-}
-
-const manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as Manifest;
+const manifest = await readManifest();
 const newest = manifest.devDependencies['pg']!;
 const oldest = /^>=(\d+\.\d+)/.exec(manifest.peerDependencies['pg']!)![1]!;
 const stream = `pg-query-stream@${manifest.devDependencies['pg-query-stream']!}`;
@@ -44,12 +43,15 @@ const RESOLUTIONS = [
   { module: 'commonjs', moduleResolution: 'node10', ignoreDeprecations: '6.0' },
 ];
 
-async function main(): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'holdfast-consumer-'));
+async function main(directory: string): Promise<void> {
   const cluster = await PostgresCluster.start({ standbys: 0 });
   try {
-    const tarball = await pack(directory);
-    await writeFile(join(directory, 'package.json'), JSON.stringify({ name: 'consumer', private: true }));
+    const tarball = await pack(
+      ROOT,
+      directory,
+      /^(dist\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/,
+    );
+    await writeManifest(directory, {});
     await cp(PROGRAMS, directory, { recursive: true });
     await install(directory, [tarball, `pg@${newest}`, ...types]);
     for (const program of ['esm.mjs', 'common.cjs'])
@@ -80,33 +82,9 @@ async function main(): Promise<void> {
       await runProgram(directory, program, cluster.connectionString());
       say(`${program} runs with ${PRISMA.join(' and ')}`);
     }
-  } catch (error) {
-    // What a child process printed says more than its exit code.
-    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
-    process.stderr.write(stdout + stderr);
-    throw error;
   } finally {
     await cluster.stop();
-    await rm(directory, { recursive: true, force: true });
   }
-}
-
-async function pack(directory: string): Promise<string> {
-  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', directory], { cwd: ROOT });
-  const [packed] = JSON.parse(stdout) as { filename: string; files: { path: string }[] }[];
-  const paths = packed!.files.map(({ path }) => path);
-  const strange = paths.filter(
-    (path) => !/^(dist\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(path),
-  );
-  if (strange.length > 0) throw new Error(`the package holds what no user needs: ${strange.join(', ')}`);
-  say(`${packed!.filename} has ${paths.length} files`);
-  return join(directory, packed!.filename);
-}
-
-async function install(directory: string, packages: readonly string[]): Promise<void> {
-  await run('npm', ['install', '--no-audit', '--no-fund', '--ignore-scripts', ...packages], {
-    cwd: directory,
-  });
 }
 
 /** As an exact version in its manifest would. */
@@ -143,8 +121,4 @@ async function runProgram(directory: string, program: string, url: string): Prom
     throw new Error(`${program} printed ${JSON.stringify({ stdout, stderr })}`);
 }
 
-function say(text: string): void {
-  process.stdout.write(`${text}\n`);
-}
-
-await main();
+await withDirectory(main);

@@ -1,4 +1,5 @@
 /** Compiled, never run: what a typed application writes must be right with each way to resolve modules. */
+import 'holdfast/register';
 import { OutcomeUnknownError, staticHosts, type FailoverSucceeded, type TopologyProvider } from 'holdfast';
 import { HoldfastPostgres } from 'holdfast/knex';
 import pg, { Client, DatabaseError, Pool, type PoolConfig, type QueryResult } from 'holdfast/pg';
