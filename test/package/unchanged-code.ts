@@ -110,7 +110,9 @@ async function overridden(
   { holdfast, alias }: { readonly holdfast: string; readonly alias: string },
   cluster: PostgresCluster,
 ): Promise<void> {
-  await makeProject(directory, { dependencies: { pg: `file:${alias}` }, overrides: { pg: '$pg' } });
+  const pg = `file:${alias}`;
+  // Not '$pg': npm 10 can't resolve that where a package has pg as its peer, as pg-pool has.
+  await makeProject(directory, { dependencies: { pg }, overrides: { pg } });
   await install(directory, [holdfast, ...libraries]);
   const project = { directory, cluster };
   await runs(project, { args: ['alias.cjs'] });
