@@ -1,4 +1,4 @@
-import stock from 'pg';
+import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import type { FailoverOptions } from '../../../src/options.ts';
 import { Client } from '../../../src/pg.ts';
@@ -190,23 +190,28 @@ describe('the transaction could not be brought to a new connection', () => {
     expect(pool.seen.errors).toEqual([]);
   });
 
-  it('is not handed to the next borrower of a pool of stock pg that was given our Client (A13)', async () => {
-    const pool = new stock.Pool({
-      Client,
-      connectionString: lab.connectionString(),
-      max: 1,
-      failover: NOT_REPLAYABLE,
-    } as stock.PoolConfig);
-    const client = await pool.connect();
-    expect(client.release).toBe(client.release);
-    await client.query('BEGIN');
-    await client.query(`INSERT INTO note VALUES ('lost')`);
-    await cutAndWait();
-    expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({ code: '40001' });
-    client.release();
-    await pool.query(`INSERT INTO note VALUES ('later')`);
-    expect(await lab.notes()).toEqual(['later']);
-    await pool.end();
+  it("is not handed to the next borrower of a pool of pg's own (A13)", async () => {
+    const config = { connectionString: lab.connectionString(), max: 1, failover: NOT_REPLAYABLE };
+    const pool = new pg.Pool({ ...config, Client });
+    try {
+      const client = await pool.connect();
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('lost')`);
+      await cutAndWait();
+      expect(await rejectionOf(client.query(`INSERT INTO note VALUES ('1')`))).toMatchObject({
+        code: '40001',
+      });
+      client.release();
+      await pool.query(`INSERT INTO note VALUES ('later')`);
+      expect(await lab.notes()).toEqual(['later']);
+      const again = await pool.connect();
+      again.release();
+      const oneMore = await pool.connect();
+      oneMore.release();
+      expect(oneMore).toBe(again);
+    } finally {
+      await pool.end();
+    }
   });
 
   it('is kept in the pool if it was ended', async () => {

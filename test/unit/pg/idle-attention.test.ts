@@ -8,7 +8,11 @@ function session(isReady: boolean) {
   const made = {
     connection: {} as ServerConnection | null,
     isIdle: true,
-    context: { options: { stateCheckMillis: 0 }, database: { isReady } },
+    context: {
+      options: { stateCheckMillis: 0 },
+      database: { isReady },
+      memory: { questions: (connection: ServerConnection) => connection },
+    },
     memory: { wantsAttention: true, isPinned: false, attend },
     marks: { statementMayBeGone: vi.fn() },
     hold: vi.fn(),
