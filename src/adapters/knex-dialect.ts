@@ -7,7 +7,6 @@ import { readConnection } from './knex-connection.ts';
 import { makeKnexDriver, type KnexDriver } from './knex-driver.ts';
 
 declare module 'knex' {
-   
   namespace Knex {
     /** What may stand in `connection` beside Knex's own keys. */
     interface PgConnectionConfig {
