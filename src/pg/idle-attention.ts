@@ -45,13 +45,11 @@ export class IdleAttention {
     const { context, memory } = this.#session;
     const { stateCheckMillis } = context.options;
     const least = memory.isPinned ? Math.max(stateCheckMillis, PINNED_CHECK_MILLIS) : stateCheckMillis;
-    // Once the application may go first: what it does behind a first answer may be to end the session.
-    const isReady = context.database.isReady || this.#hasYielded;
-    if (isReady && performance.now() - this.#last >= least) {
-      this.#attend();
+    if (performance.now() - this.#last >= least) {
+      if (context.database.isReady || this.#hasYielded) this.#attend();
+      else this.#attendUnlessEnded();
       return;
     }
-    this.#hasYielded = true;
     if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(() => {
@@ -60,12 +58,30 @@ export class IdleAttention {
     });
   }
 
+  /** What the application does behind a first answer may be to end the session. Its next statement does not go first (A8). */
+  #attendUnlessEnded(): void {
+    const session = this.#session;
+    const { connection } = session;
+    if (connection === null || !session.isIdle) return;
+    this.#hasYielded = true;
+    session.hold();
+    setImmediate(() => {
+      if (session.connection === connection) this.#look(connection);
+    });
+  }
+
   #attend(): void {
     const session = this.#session;
     const { connection } = session;
     if (connection === null || !session.isIdle || !session.memory.wantsAttention) return;
-    this.#last = performance.now();
     session.hold();
+    this.#look(connection);
+  }
+
+  /** Nothing of the application's is sent meanwhile: the session is held. */
+  #look(connection: ServerConnection): void {
+    const session = this.#session;
+    this.#last = performance.now();
     // Code that nobody could read may have dropped prepared statements, the hidden one among them.
     session.marks.statementMayBeGone();
     const done = (): void => {

@@ -298,6 +298,8 @@ export class LogicalSession
     this.#traffic.dropHolds();
     this.conversation.interrupted();
     if (state.kind === 'online') {
+      // What was given up is not run again (R15): nobody knows whether it has changed the session.
+      if (!this.conversation.pending.some((unit) => unit.withdrawn)) this.memory.lost();
       this.#assessment.lost(this.marks.transaction);
       this.#recovery.lost(loss);
     }

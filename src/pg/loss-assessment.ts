@@ -13,6 +13,7 @@ import type { TransactionMarks } from './transaction-marks.ts';
 import {
   endingOf,
   isOrderSensitive,
+  isSessionCommand,
   isTransactionControl,
   onlyOpens,
   opensTransaction,
@@ -143,13 +144,16 @@ export class LossAssessment {
     const { conversation } = this.#session;
     return conversation.pending.map((unit, index) => {
       const actsOutside = this.#mayHaveActedOutside(unit, judged) ? ACTED_OUTSIDE : null;
-      const provedRead = judged.get(unit)?.provedRead ?? false;
+      const leavesNothingNew =
+        (onlyOpens(unit) && actsOutside === null) ||
+        isSessionCommand(unit) ||
+        (judged.get(unit)?.provedRead ?? false);
       return {
         sent: unit.writtenTo > unit.start,
         given: index === 0 && conversation.given > 0,
         ending: endingOf(unit),
         opens: opensTransaction(unit),
-        repeatable: !unit.dropped && ((onlyOpens(unit) && actsOutside === null) || provedRead),
+        repeatable: !unit.dropped && leavesNothingNew,
         actsOutside,
         proof: proofOf(unit),
         withdrawn: unit.withdrawn,

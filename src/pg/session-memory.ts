@@ -80,6 +80,8 @@ export class SessionMemory {
   #pins: readonly SessionPin[] = [];
   /** Something ran whose effect on the state no check can find. */
   #uncheckable: string | null = null;
+  /** The state in front of the session commands in flight, of which no answer has come and which are all that is in doubt. */
+  #beforeCommands: SessionCleanliness<SessionSnapshot | null> | null = null;
   /** Something in the open transaction may have done what its ROLLBACK does not undo. */
   #lastsBeyondRollback = false;
 
@@ -143,9 +145,33 @@ export class SessionMemory {
   }
 
   /**
-   * A unit with these texts is sent, or was answered: told of both, see `CleanlinessEvent`. Returns false if there was
-   * nothing to note.
+   * A unit with these texts is sent. Returns false if there was nothing to note; else it is also told that it `ran`.
+   *
+   * If it only sets up the session, and is lost without an answer, it runs again (R2): then what was known before counts.
    */
+  sends(texts: readonly StatementText[]): boolean {
+    const before = this.#state;
+    const isCertain =
+      this.#beforeCommands === null &&
+      before.kind === 'clean' &&
+      !before.transactionOpen &&
+      this.#unjudged.before.size === 0;
+    const inFront = isCertain ? before : this.#beforeCommands;
+    const isNoted = this.ran(texts);
+    if (isNoted && texts.every((text) => text.isSessionCommand)) this.#beforeCommands = inFront;
+    return isNoted;
+  }
+
+  /** The connection is gone, with the session commands that were in flight: they have not changed the session that is restored. */
+  lost(): void {
+    const before = this.#beforeCommands;
+    this.#beforeCommands = null;
+    if (before === null) return;
+    this.#state = before;
+    this.#unjudged.clear();
+  }
+
+  /** A unit with these texts is under way, or was answered: told of both, see `CleanlinessEvent`. */
   ran(texts: readonly StatementText[]): boolean {
     let isNoted = false;
     for (const text of texts) {
@@ -167,6 +193,7 @@ export class SessionMemory {
       else this.#touched(judgement);
       if (text.mayDefine) this.#judge.definitionsChanged();
     }
+    if (isNoted) this.#beforeCommands = null;
     return isNoted;
   }
 
@@ -203,6 +230,7 @@ export class SessionMemory {
   }
 
   transactionBegan(): void {
+    this.#beforeCommands = null;
     this.#lastsBeyondRollback = false;
     this.#next({ kind: 'transaction-began' });
   }

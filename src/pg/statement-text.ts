@@ -27,6 +27,16 @@ const DEFINITIONS: ReadonlySet<string> = new Set([
   'CALL',
 ]);
 
+/** First words of commands that take literals and names, run no code of the database, and leave only their session changed. */
+const SESSION_COMMANDS: ReadonlySet<string> = new Set([
+  'SET',
+  'RESET',
+  'DISCARD',
+  'LISTEN',
+  'UNLISTEN',
+  'DEALLOCATE',
+]);
+
 /**
  * One SQL text of the application, which may hold several statements, with what was found out about it. The same text
  * is the same object, so that on the hot path a unit costs one look-up.
@@ -37,6 +47,7 @@ export class StatementText {
   #copies: boolean | null = null;
   #defines: boolean | null = null;
   #ends: boolean | null = null;
+  #setsUp: boolean | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
@@ -72,6 +83,15 @@ export class StatementText {
     return commands.length === 1 && commands[0] === 'commit-and-chain';
   }
 
+  /**
+   * True if all that it does is to set up its session (SET, LISTEN, DISCARD, …): run twice it leaves the same behind. Read
+   * by the lexer alone, so a text with a backslash, which reads in two ways, is none.
+   */
+  get isSessionCommand(): boolean {
+    this.#setsUp ??= !this.text.includes('\\') && isSessionCommand(this.text);
+    return this.#setsUp;
+  }
+
   /** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */
   get mayCopy(): boolean {
     this.#copies ??=
@@ -98,6 +118,11 @@ export class StatementText {
   remember(by: object, session: string, until: number, judgement: Judgement): void {
     this.#judged = { by, session, until, judgement };
   }
+}
+
+function isSessionCommand(text: string): boolean {
+  const heads = statementHeads(text).filter(({ isEmpty }) => !isEmpty);
+  return heads.length > 0 && heads.every(({ words }) => SESSION_COMMANDS.has(words[0] ?? ''));
 }
 
 const texts = new Map<string, StatementText>();

@@ -67,6 +67,11 @@ export function onlyOpens(unit: PgUnit): boolean {
   return commands.includes('begin') && !commands.some((command) => ENDS.has(command));
 }
 
+/** True if all of it sets up its session and does nothing else. */
+export function isSessionCommand(unit: PgUnit): boolean {
+  return unit.texts.length > 0 && unit.texts.every((text) => text.isSessionCommand);
+}
+
 /** True if it is one BEGIN or START TRANSACTION: it assigns no xid. */
 export function isPlainBegin(unit: PgUnit): boolean {
   const commands = commandsOf(unit);

@@ -67,7 +67,7 @@ export class UnitSender {
       names.prepare(unit, connection);
       if (chains) chained.ask(connection);
       marks.sending(unit);
-      unit.touchesSession = memory.ran(unit.texts);
+      unit.touchesSession = memory.sends(unit.texts);
       conversation.sent(unit);
       connection.expect(conversation);
     } else if (unit.texts.length > unit.textsSent) {

@@ -254,7 +254,7 @@ describe('Slonik', () => {
       expect(await lab.notes()).toEqual([]);
     });
 
-    it('what is committed, when the DISCARD ALL behind it is lost', async () => {
+    it('what is committed, when the DISCARD ALL behind it is lost: nobody notices', async () => {
       const pool = await open();
       const attempts: Attempts = { count: 0 };
       const replaced = losePrimaryBehind(lab, 'DISCARD ALL');
@@ -262,13 +262,10 @@ describe('Slonik', () => {
         attempts.count++;
         await transaction.query(insert('a'));
       });
-      expect(await rejectionOf(work)).toMatchObject({ code: '08007', outcome: 'unknown' });
+      await work;
       await replaced;
       expect(attempts.count).toBe(1);
       expect(await lab.notes()).toEqual(['a']);
-      // Slonik keeps the failed reset, and its pool ends with it.
-      pools = [];
-      expect(await rejectionOf(pool.end())).toMatchObject({ code: '08007' });
     });
 
     it('a COMMIT that is known, but whose result is lost', async () => {

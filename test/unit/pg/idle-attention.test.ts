@@ -45,14 +45,21 @@ it('loads it for one that goes on being idle', async () => {
   expect(attend).toHaveBeenCalledTimes(1);
 });
 
-it('lets the application go first only once', async () => {
+it('holds back what the application sends meanwhile, until all is found out (A8)', async () => {
   const { made, attend, attention } = session(false);
   attention.wanted();
-  made.isIdle = false;
+  expect(made.hold).toHaveBeenCalledTimes(1);
+  made.isIdle = false; // The application has given its next statement.
   await turn();
-  await turn();
-  expect(attend).not.toHaveBeenCalled();
-  made.isIdle = true;
-  attention.wanted();
   expect(attend).toHaveBeenCalledTimes(1);
+  await turn();
+  expect(made.letGo).toHaveBeenCalledTimes(1);
+});
+
+it('is patient only once', async () => {
+  const { attend, attention } = session(false);
+  attention.wanted();
+  await turn();
+  attention.wanted();
+  expect(attend).toHaveBeenCalledTimes(2);
 });
