@@ -25,7 +25,9 @@ export interface ReconnectedSession {
 
 /** What a server session had that no new connection can be given. Names are for messages, and may be incomplete. */
 export interface LostState {
+  /** What sort of thing it was. */
   readonly kind: 'temporary-object' | 'advisory-lock' | 'hold-cursor' | 'loaded-library' | 'random-seed';
+  /** Of objects and cursors, the first three; never the keys of locks. */
   readonly names: readonly string[];
 }
 

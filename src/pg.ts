@@ -69,7 +69,11 @@ const pg: typeof pgModule = pgModule;
 type OwnClient = Client;
 type OwnPool = Pool;
 
-/** The types that code finds below the default export of `pg`, as in `let pool: pg.Pool`. */
+/**
+ * The types that code finds below the default export of `pg`, as in `let pool: pg.Pool`.
+ *
+ * @hidden They are the named ones.
+ */
 declare namespace pg {
   type Client = OwnClient;
   type ClientConfig = OwnClientConfig;
