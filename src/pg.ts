@@ -68,6 +68,8 @@ const pg: typeof pgModule = pgModule;
 
 type OwnClient = Client;
 type OwnPool = Pool;
+type SettingsOfClient = OwnClientConfig;
+type SettingsOfPool = OwnPoolConfig;
 
 /**
  * The types that code finds below the default export of `pg`, as in `let pool: pg.Pool`.
@@ -75,37 +77,40 @@ type OwnPool = Pool;
  * @hidden They are the named ones.
  */
 declare namespace pg {
-  type Client = OwnClient;
-  type ClientConfig = OwnClientConfig;
-  type Pool = OwnPool;
-  type PoolConfig = OwnPoolConfig;
-  type BindConfig = Stock.BindConfig;
-  type ClientBase = Stock.ClientBase;
-  type Connection = Stock.Connection;
-  type ConnectionConfig = Stock.ConnectionConfig;
-  type CustomTypesConfig = Stock.CustomTypesConfig;
-  type DatabaseError = Stock.DatabaseError;
-  type Defaults = Stock.Defaults;
-  type Events = Stock.Events;
-  type ExecuteConfig = Stock.ExecuteConfig;
-  type FieldDef = Stock.FieldDef;
-  type MessageConfig = Stock.MessageConfig;
-  type Notification = Stock.Notification;
-  type PoolClient = Stock.PoolClient;
-  type PoolOptions = Stock.PoolOptions;
-  type QueryParse = Stock.QueryParse;
-  type QueryResultBase = Stock.QueryResultBase;
-  type QueryResultRow = Stock.QueryResultRow;
-  type Submittable = Stock.Submittable;
-  type TypeOverrides = Stock.TypeOverrides;
-  type Query<R extends Stock.QueryResultRow = Row, I extends Values = Row> = Stock.Query<R, I>;
-  type QueryArrayConfig<I = Values> = Stock.QueryArrayConfig<I>;
-  type QueryArrayResult<R extends Values = Values> = Stock.QueryArrayResult<R>;
-  type QueryConfig<I = Values> = Stock.QueryConfig<I>;
-  type QueryConfigValues<T> = Stock.QueryConfigValues<T>;
-  type QueryResult<R extends Stock.QueryResultRow = Row> = Stock.QueryResult<R>;
-  type Result<R extends Stock.QueryResultRow = Row> = Stock.Result<R>;
-  type ResultBuilder<R extends Stock.QueryResultRow = Row> = Stock.ResultBuilder<R>;
+  // Not as type aliases: what bundles the declarations would take the classes of these names for types only.
+  export {
+    OwnClient as Client,
+    OwnPool as Pool,
+    SettingsOfClient as ClientConfig,
+    SettingsOfPool as PoolConfig,
+  };
+  export type BindConfig = Stock.BindConfig;
+  export type ClientBase = Stock.ClientBase;
+  export type Connection = Stock.Connection;
+  export type ConnectionConfig = Stock.ConnectionConfig;
+  export type CustomTypesConfig = Stock.CustomTypesConfig;
+  export type DatabaseError = Stock.DatabaseError;
+  export type Defaults = Stock.Defaults;
+  export type Events = Stock.Events;
+  export type ExecuteConfig = Stock.ExecuteConfig;
+  export type FieldDef = Stock.FieldDef;
+  export type MessageConfig = Stock.MessageConfig;
+  export type Notification = Stock.Notification;
+  export type PoolClient = Stock.PoolClient;
+  export type PoolOptions = Stock.PoolOptions;
+  export type QueryParse = Stock.QueryParse;
+  export type QueryResultBase = Stock.QueryResultBase;
+  export type QueryResultRow = Stock.QueryResultRow;
+  export type Submittable = Stock.Submittable;
+  export type TypeOverrides = Stock.TypeOverrides;
+  export type Query<R extends Stock.QueryResultRow = Row, I extends Values = Row> = Stock.Query<R, I>;
+  export type QueryArrayConfig<I = Values> = Stock.QueryArrayConfig<I>;
+  export type QueryArrayResult<R extends Values = Values> = Stock.QueryArrayResult<R>;
+  export type QueryConfig<I = Values> = Stock.QueryConfig<I>;
+  export type QueryConfigValues<T> = Stock.QueryConfigValues<T>;
+  export type QueryResult<R extends Stock.QueryResultRow = Row> = Stock.QueryResult<R>;
+  export type Result<R extends Stock.QueryResultRow = Row> = Stock.Result<R>;
+  export type ResultBuilder<R extends Stock.QueryResultRow = Row> = Stock.ResultBuilder<R>;
 }
 
 export default pg;
