@@ -9,13 +9,11 @@ import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
-import { sendCancelRequest } from './cancel-request.ts';
 import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
 import { doomError, fateError } from './fate-errors.ts';
-import { cancelMessage } from './frontend-messages.ts';
 import { IdleAttention } from './idle-attention.ts';
 import { JournalMemory } from './journal-memory.ts';
 import { endAnswer, errorAnswer } from './local-answers.ts';
@@ -34,10 +32,11 @@ import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
 import { releasesLocks } from './unit-facts.ts';
+import { SessionCancel } from './session-cancel.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
-import { streamFunctionOf, type Transport } from './transport.ts';
+import type { Transport } from './transport.ts';
 import { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
@@ -82,6 +81,7 @@ export class LogicalSession
   readonly #responder: LocalResponder;
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
+  readonly #cancel = new SessionCancel(this);
   #state: SessionState = INITIAL;
 
   constructor(socket: VirtualSocket, context: SessionContext) {
@@ -353,31 +353,10 @@ export class LogicalSession
     this.dispatch({ kind: 'withdrawn', pending: facts });
   }
 
-  /**
-   * The same, and the server is told to stop: with the session's own key, so that nobody else is ever hit (T10). While
-   * the session recovers there is nothing to stop. Resolves when the statement is over, at the latest after
-   * `dialTimeoutMillis`; rejects if the server can't be told.
-   */
+  /** The same, and the server is told to stop. See `SessionCancel.statement`. */
   async cancel(): Promise<void> {
     this.withdraw();
-    const { connection } = this;
-    const [unit] = this.conversation.pending;
-    if (connection === null || unit === undefined) return;
-    const deadline = performance.now() + this.context.options.dialTimeoutMillis;
-    const isAtWork = (): boolean =>
-      this.#state.kind === 'online' &&
-      this.connection === connection &&
-      this.conversation.pending[0] === unit;
-    // Told again: the server forgets a request that overtakes its statement.
-    for (let pause = 10; isAtWork() && performance.now() < deadline; pause *= 2) {
-      await new Promise<void>((resolve, reject) => {
-        this.#sendCancel(connection, (error) => {
-          if (error === undefined) resolve();
-          else reject(error);
-        });
-      });
-      if (isAtWork()) await new Promise((resolve) => setTimeout(resolve, pause));
-    }
+    await this.#cancel.statement();
   }
 
   // ---- from the server ---------------------------------------------------------------------------------------
@@ -601,7 +580,7 @@ export class LogicalSession
     const { bytes, isInDoubt } = this.#responder.lastWords('plan' in state ? state.plan : null, error);
     if (bytes !== null) this.deliver(bytes);
     if (this.#isOver()) return;
-    this.#cancelReplay();
+    this.#cancel.replay();
     this.dispatch({ kind: 'failed' });
     this.#socket.destroy(isInDoubt ? fateError('unknown', error) : error);
   }
@@ -620,23 +599,8 @@ export class LogicalSession
   /** The application ends or destroys its side. */
   closeRequested(): void {
     if (this.#state.kind === 'closed') return;
-    this.#cancelReplay();
+    this.#cancel.replay();
     this.dispatch({ kind: 'close-requested' });
-  }
-
-  /** A replay that waits for a lock would go on waiting on the server, and hold the locks that it has. */
-  #cancelReplay(): void {
-    const { connection } = this;
-    if (connection === null || this.#state.kind !== 'replaying') return;
-    this.#sendCancel(connection, () => undefined)?.unref?.();
-  }
-
-  #sendCancel(connection: ServerConnection, done: (error?: Error) => void): Transport | null {
-    const { options, resolved } = this.context;
-    const { address, processId, secretKey } = connection;
-    const makeStream = streamFunctionOf(resolved.clientConfig);
-    const target = { address, makeStream, timeoutMillis: options.dialTimeoutMillis };
-    return sendCancelRequest(target, cancelMessage(processId, secretKey), done);
   }
 
   #close(): void {
