@@ -33,6 +33,8 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
   /** What the client still wants comes to nothing. What it has asked for is answered on the connection all the same. */
   giveBack(): void {
     this.#connection.detach();
+    // Who did not read to the end has paused it.
+    this.#connection.resume();
     this.socket.destroy();
   }
 
