@@ -141,6 +141,10 @@ const NO_READS = [
   // The functions in them write: their bodies say so, and that they do nothing else.
   ...judged('unproved', true, [
     'select hit()',
+    'copy secured_hit to stdout',
+    'copy (select hit()) to stdout',
+    'copy (table hitting) to stdout',
+    'copy (select id <+> 1 from plain) to stdout',
     'select * from hitting',
     'select * from above_hitting',
     'select * from operating',
@@ -176,6 +180,12 @@ const NO_READS = [
   ]),
   ...judged('unproved', false, [
     'select touch()',
+    'copy secured_touch to stdout',
+    'copy (select touch()) to stdout',
+    'copy (select * from touching) to stdout',
+    'copy (values (touch())) to stdout (format csv, header)',
+    'copy (with a as (select touch()) select * from a) to stdout',
+    'copy (select id from plain order by touch()) to stdout',
     'select public.touch()',
     'select 1 where touch() = 1',
     'select * from plain where id in (select touch())',
