@@ -1,7 +1,7 @@
 import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
-import { FrontendType } from './frontend-messages.ts';
+import { closeStatements, FrontendType, readParse, readQuery } from './frontend-messages.ts';
 import type { ConnectionOwner, Responder, ServerConnection } from './server-connection.ts';
 import type { Transport } from './transport.ts';
 import { VirtualSocket, type SocketBackend } from './virtual-socket.ts';
@@ -18,6 +18,13 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
   #hasBegun = false;
   #rest: Buffer = Buffer.alloc(0);
   #status = IDLE;
+  /** What was asked and not answered. */
+  #awaited = 0;
+  /** Nobody reads any more: what is still to come is read in any case. */
+  #isOver = false;
+  readonly #prepared = new Set<string>();
+  readonly #texts: string[] = [];
+  #onQuiet: (() => void) | null = null;
 
   constructor(connection: ServerConnection) {
     this.#connection = connection;
@@ -28,6 +35,42 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
   /** A transaction is open, as far as what was asked is answered. */
   get isInTransaction(): boolean {
     return this.#status !== IDLE;
+  }
+
+  /** All SQL that the client has sent. */
+  get texts(): readonly string[] {
+    return this.#texts;
+  }
+
+  /** Resolves when nothing that the client has asked for is unanswered, or the connection is lost. */
+  async quiet(): Promise<void> {
+    // A stream that is left unread has paused the connection.
+    this.#isOver = true;
+    this.#connection.resume();
+    for (;;) {
+      // An answer makes the client send what it has put off.
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#awaited === 0 || this.#connection.isLost) return;
+      await new Promise<void>((resolve) => {
+        this.#onQuiet = resolve;
+      });
+    }
+  }
+
+  /** Leaves no statement of the wire protocol behind, whose name the application may use as well. */
+  async closeStatements(): Promise<void> {
+    if (this.#prepared.size === 0) return;
+    await new Promise<void>((resolve, reject) => {
+      const responder: Responder = {
+        message: () => false,
+        ready: () => {
+          resolve();
+          return false;
+        },
+        abandoned: reject,
+      };
+      this.#connection.ask(closeStatements(this.#prepared), responder);
+    });
   }
 
   /** What the client still wants comes to nothing. What it has asked for is answered on the connection all the same. */
@@ -75,7 +118,16 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
     if (type === FrontendType.Terminate) return; // The connection is only lent.
     const isAnswered =
       type === FrontendType.Query || type === FrontendType.Sync || type === FrontendType.FunctionCall;
-    if (isAnswered) this.#connection.expect(this);
+    if (isAnswered) {
+      this.#connection.expect(this);
+      this.#awaited++;
+    }
+    if (type === FrontendType.Query) this.#texts.push(readQuery(message, HEADER_BYTES, message.length));
+    if (type === FrontendType.Parse) {
+      const { name, text } = readParse(message, HEADER_BYTES);
+      this.#texts.push(text);
+      if (name !== '') this.#prepared.add(name);
+    }
     this.#connection.write(message);
   }
 
@@ -110,7 +162,7 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
   // ---- the server's side -------------------------------------------------------------------------------------
 
   deliver(bytes: Buffer): boolean {
-    return this.socket.deliver(bytes);
+    return this.socket.deliver(bytes) || this.#isOver;
   }
 
   asynchronous(): boolean {
@@ -118,6 +170,7 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
   }
 
   lost(loss: ConnectionLoss): void {
+    this.#onQuiet?.();
     this.socket.destroy(lossError(loss));
   }
 
@@ -131,6 +184,8 @@ export class BorrowedConnection implements SocketBackend, ConnectionOwner, Respo
 
   ready(status: number): boolean {
     this.#status = status;
+    this.#awaited--;
+    if (this.#awaited === 0) this.#onQuiet?.();
     return true;
   }
 

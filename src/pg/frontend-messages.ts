@@ -103,9 +103,14 @@ export function markMessages(text: string | null, isUnnamed: boolean): Buffer {
   ]);
 }
 
-/** Prepares a statement again from the application's own Parse message. Closed by Sync. */
-export function parseAgain(parseMessage: Buffer): Buffer {
-  return Buffer.concat([parseMessage, serialize.sync()]);
+/** Prepares a statement again from the application's own Parse message, whoever has taken its name. Closed by Sync. */
+export function parseAgain(name: string, parseMessage: Buffer): Buffer {
+  return Buffer.concat([serialize.close({ type: 'S', name }), parseMessage, serialize.sync()]);
+}
+
+/** Closes statements; of one that is not there that is no error. Closed by Sync. */
+export function closeStatements(names: Iterable<string>): Buffer {
+  return Buffer.concat([...[...names].map((name) => serialize.close({ type: 'S', name })), serialize.sync()]);
 }
 
 export function queryMessage(sql: string): Buffer {

@@ -19,6 +19,8 @@ export interface ResponderHost {
   doomEnded(): void;
   /** The driver has answered the unit itself. */
   unitAnswered(unit: PgUnit): void;
+  /** The reader of a unit that is not closed was given its error: he may never close it. */
+  readerIsTold(unit: PgUnit): void;
 }
 
 /**
@@ -31,8 +33,8 @@ export class LocalResponder {
   readonly #host: ResponderHost;
   readonly #fates = new Map<PgUnit, Fate>();
   #isDoomTold = false;
-  /** What the last COMMIT was refused with, and the first unit that has come since; null if that was another statement. */
-  #refusedCommit: { readonly error: HoldfastError; readonly next: PgUnit | null } | null = null;
+  /** What the last COMMIT was answered with in place of success, and the first unit that has come since; null if that was another statement. */
+  #failedCommit: { readonly error: HoldfastError; readonly next: PgUnit | null } | null = null;
 
   constructor(conversation: Conversation, passage: ErrorPassage, host: ResponderHost) {
     this.#conversation = conversation;
@@ -66,21 +68,27 @@ export class LocalResponder {
     }
   }
 
+  /** The unit was answered with this error and not by a server: if it is a COMMIT, one directly behind it gets the same. */
+  failed(unit: PgUnit, error: HoldfastError): void {
+    const ending = endingOf(unit);
+    if (ending === 'commit' || ending === 'prepare') this.#failedCommit = { error, next: null };
+  }
+
   opened(unit: PgUnit): void {
-    if (this.#refusedCommit?.next === null) this.#refusedCommit = { ...this.#refusedCommit, next: unit };
+    if (this.#failedCommit?.next === null) this.#failedCommit = { ...this.#failedCommit, next: unit };
   }
 
   /**
-   * A COMMIT directly behind one that was refused is refused with the same. Outside of a transaction a server answers it
-   * with success and a warning: whoever repeats a statement that got a 40001, as Slonik does, would be told that his
-   * transaction is committed. True if there is one.
+   * A COMMIT directly behind one that was answered with an error of ours is refused with the same. Outside of a transaction
+   * a server answers it with success and a warning: whoever repeats a statement that got an error, as Slonik does, would be
+   * told that his transaction is committed. True if there is one.
    */
   refuseRepeated(): boolean {
-    const next = this.#refusedCommit?.next ?? null;
+    const next = this.#failedCommit?.next ?? null;
     if (next === null) return false;
     const isRepeated = next === this.#conversation.pending[0] && endingOf(next) === 'commit';
     if (isRepeated && next.writtenTo === next.start) this.#fates.set(next, 'refuse');
-    else this.#refusedCommit = null;
+    else this.#failedCommit = null;
     return this.owns(next);
   }
 
@@ -101,6 +109,7 @@ export class LocalResponder {
           unit.answeredLocally = true;
           if (unit.error === null) answers.push(errorAnswer(this.#passage.send(this.#openError(fate)), null));
         }
+        this.#host.readerIsTold(unit);
         break;
       }
       answers.push(this.#answer(unit, fate, this.#conversation.given));
@@ -161,13 +170,19 @@ export class LocalResponder {
       case 'lost':
       case 'withdraw':
         if (unit.answeredLocally) return endAnswer(status);
-        return errorAnswer(this.#passage.send(fateError(fate, this.#host.cause)), status);
+        return errorAnswer(this.#passage.send(this.#fateError(unit, fate)), status);
       case 'refuse':
         return this.#refuse(unit, ending);
       case 'send':
       case 'again':
         throw new InternalError(`a unit to be sent was to be answered instead (${fate})`);
     }
+  }
+
+  #fateError(unit: PgUnit, fate: 'unknown' | 'lost' | 'withdraw'): HoldfastError {
+    const error = fateError(fate, this.#host.cause);
+    this.failed(unit, error);
+    return error;
   }
 
   #openError(fate: Fate): Error & { readonly code: string } {
@@ -183,9 +198,9 @@ export class LocalResponder {
       return successAnswer(this.#host.unitBytes(unit), 'ROLLBACK', 0);
     }
     if (endsDoom(ending)) {
-      const repeated = this.#refusedCommit?.next === unit ? this.#refusedCommit : null;
+      const repeated = this.#failedCommit?.next === unit ? this.#failedCommit : null;
       const error = repeated?.error ?? doomError(doom, refusal, cause);
-      this.#refusedCommit = { error, next: null };
+      this.failed(unit, error);
       this.#endDoom();
       return errorAnswer(this.#passage.send(error), IDLE);
     }

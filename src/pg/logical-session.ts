@@ -439,12 +439,14 @@ export class LogicalSession
   }
 
   openUnitDiverged(unit: PgUnit): Buffer {
+    this.readerIsTold(unit);
     return this.#divergence(unit, null);
   }
 
   #divergence(unit: PgUnit, status: number | null): Buffer {
     // Never a 40001 for what is committed (A6).
     const what = unit.committed ? fateError('lost', this.cause) : doomError(DIVERGED, null, this.cause);
+    this.#responder.failed(unit, what);
     return errorAnswer(this.passage.send(what), status);
   }
 
@@ -565,6 +567,10 @@ export class LogicalSession
   unitAnswered(unit: PgUnit): void {
     this.#traffic.detach(unit);
     if (!this.isBusy) this.#journalMemory.idle(true);
+  }
+
+  readerIsTold(unit: PgUnit): void {
+    this.#traffic.closeForReader(unit);
   }
 
   doomEnded(): void {

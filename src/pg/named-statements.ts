@@ -42,7 +42,7 @@ export class NamedStatements {
       if (!this.#unparsed.delete(name)) continue;
       if (kind === 'parse' || statement === undefined) continue;
       connection.ask(
-        parseAgain(statement.parseMessage),
+        parseAgain(name, statement.parseMessage),
         new HiddenAnswer((error) => {
           // Kept for its next use: in a failed transaction, say, it can't be parsed now.
           if (error !== null) this.#unparsed.add(name);

@@ -2,6 +2,7 @@ import { abortable } from '../cluster/abortable.ts';
 import type { LostState, OnReconnect } from '../options.ts';
 import { BorrowedConnection } from './borrowed-connection.ts';
 import { hiddenClientOn } from './hidden-client.ts';
+import { settingsInCode } from './sql/custom-settings.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { checkSession, SessionStateError } from './session-check.ts';
 import {
@@ -23,6 +24,8 @@ export interface RebuildOptions {
   readonly hook: OnReconnect;
   /** Of the application's client: how values are parsed. */
   readonly clientConfig: object;
+  /** Settings with a dot in their names that the session may have. */
+  readonly customNames: readonly string[];
   /** Aborting it destroys the connection too, so that no statement of the hook goes on. */
   readonly signal: AbortSignal;
 }
@@ -42,8 +45,9 @@ export async function rebuildSession(
   const failure = await runHook(borrowed, snapshot.pins, options);
   borrowed.giveBack();
   options.signal.throwIfAborted();
-  if (failure === null) return await prove(connection, borrowed, snapshot);
-  if (connection.isLost) throw failure;
+  // Not the hook's own error, which may be one that ends a failover (it may have used another pool).
+  if (connection.isLost) throw new Error('the connection was lost again', { cause: failure });
+  if (failure === null) return await prove(connection, borrowed, snapshot, options);
   // What an error says may hold values; its kind does not.
   return refused(`onReconnect failed (${codeOf(failure)})`);
 }
@@ -57,6 +61,8 @@ async function runHook(
     const client = await abortable(hiddenClientOn(borrowed.socket, clientConfig), signal);
     const lost = pins.map((pin) => ({ kind: pin.kind, names: [...shownNames(pin)] }) as LostState);
     await abortable(Promise.resolve(hook(client, lost)), signal);
+    // What it has not waited for is waited for here: cut short it would be a rejection that nobody handles.
+    await abortable(borrowed.quiet(), signal);
     return null;
   } catch (error) {
     return error instanceof Error ? error : new Error(String(error));
@@ -67,14 +73,20 @@ async function prove(
   connection: ServerConnection,
   borrowed: BorrowedConnection,
   before: SessionSnapshot,
+  { customNames }: RebuildOptions,
 ): Promise<RebuildResult> {
+  const own = settingsInCode(borrowed.texts);
+  if (own.isDynamic) return refused('onReconnect may have set settings whose names are made when it runs');
   // Settings of a library that was not loaded before the hook are shown now: ask for all by name.
-  const names = [...before.customSettings.keys(), ...before.settings.keys()];
+  const names = [...before.customSettings.keys(), ...before.settings.keys(), ...customNames, ...own.names];
   try {
-    // Behind whatever the hook has asked for without waiting.
-    const snapshot = await checkSession(connection, names, before.pins.filter(isInvisible));
+    await borrowed.closeStatements();
+    const snapshot = await checkSession(connection, names, {
+      extraPins: before.pins.filter(isInvisible),
+      withAllPins: true,
+    });
     if (borrowed.isInTransaction) return refused('onReconnect has left a transaction open');
-    const differences = sessionDifferences(before, snapshot);
+    const differences = sessionDifferences(snapshot, before);
     if (differences.length > 0) return refused(`onReconnect has changed ${differences.join(', ')}`);
     const [missing] = missingPins(before.pins, snapshot.pins);
     if (missing === undefined) return { kind: 'rebuilt', snapshot };

@@ -197,6 +197,7 @@ export class SessionArrival {
         const rebuilt = await rebuildSession(connection, snapshot, {
           hook: onReconnect,
           clientConfig,
+          customNames: session.memory.customNames,
           signal,
         });
         if (rebuilt.kind === 'refused') {

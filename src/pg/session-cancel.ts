@@ -15,6 +15,9 @@ export interface CancelledSession {
   readonly connection: ServerConnection | null;
   readonly conversation: Conversation;
   readonly context: SessionContext;
+  /** Nothing of the application's is sent until as many `letGo`. */
+  hold(): void;
+  letGo(): void;
 }
 
 /** Tells servers to stop what they do for a session, with its own key, so that nobody else is ever hit (T10). */
@@ -41,12 +44,13 @@ export class SessionCancel {
       session.conversation.pending[0] === unit;
     // Told again: the server forgets a request that overtakes its statement.
     for (let pause = FIRST_PAUSE_MILLIS; isAtWork() && performance.now() < deadline; pause *= 2) {
-      await new Promise<void>((resolve, reject) => {
-        this.#send(connection, (error) => {
-          if (error === undefined) resolve();
-          else reject(error);
-        });
-      });
+      // The request must not reach the server behind the next statement of the same session.
+      session.hold();
+      try {
+        await this.#told(connection);
+      } finally {
+        if (session.connection === connection) session.letGo();
+      }
       if (isAtWork()) await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
@@ -56,6 +60,15 @@ export class SessionCancel {
     const { connection, state } = this.#session;
     if (connection === null || state.kind !== 'replaying') return;
     this.#send(connection, () => undefined)?.unref?.();
+  }
+
+  #told(connection: ServerConnection): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#send(connection, (error) => {
+        if (error === undefined) resolve();
+        else reject(error);
+      });
+    });
   }
 
   #send(connection: ServerConnection, done: (error?: Error) => void): Transport | null {

@@ -25,21 +25,28 @@ import type { SqlRow, SqlRunner } from './sql-runner.ts';
 /** Limit of a session's state on the wire, in characters of base64: what one session may cost in memory. */
 const MAX_ANSWER_CHARACTERS = 4 * 1024 * 1024;
 
-/** How many names of pinned objects of a kind the server is asked for. */
-const MAX_PIN_NAMES = 64;
+/** How many names of pinned objects of a kind the server is asked for where they are only to be shown. */
+const MAX_SHOWN_PINS = 3;
+
+export interface SessionCheckOptions {
+  /** What only statements can tell of. */
+  readonly extraPins?: readonly SessionPin[];
+  /** All names of what pins the session, and not just some to be shown: for who compares them. Default false. */
+  readonly withAllPins?: boolean;
+}
 
 /**
  * The state of the session behind `runner`, with the values of the custom settings `customNames` (those without a dot
- * are left out: pg_settings has them) and with the pins that only statements can tell of.
+ * are left out: pg_settings has them).
  *
  * Rejects with the runner's error, and with `SessionStateError` for a state that can't be held as text.
  */
 export async function checkSession(
   runner: SqlRunner,
   customNames: readonly string[],
-  extraPins: readonly SessionPin[] = [],
+  { extraPins = [], withAllPins = false }: SessionCheckOptions = {},
 ): Promise<SessionSnapshot> {
-  const rows = await runner.run(sessionCheckSql(customNames));
+  const rows = await runner.run(sessionCheckSql(customNames, withAllPins));
   return readSessionCheck(rows, extraPins);
 }
 
@@ -60,11 +67,14 @@ export class SessionStateError extends Error {
 }
 
 /** The check as SQL text without parameters, to be sent where a round trip is under way anyhow. */
-export function sessionCheckSql(customNames: readonly string[]): string {
+export function sessionCheckSql(customNames: readonly string[], withAllPins = false): string {
   const names = [...new Set(customNames.map(asSettingName))].filter((name) => name.includes('.'));
   // Base64 has no character that means anything inside a literal, so the names need no quoting.
   const encoded = Buffer.from(JSON.stringify(names)).toString('base64');
-  return CHECK_SQL.replace('{names}', encoded);
+  return CHECK_SQL.replace('{names}', encoded).replaceAll(
+    '{pins}',
+    withAllPins ? 'ALL' : String(MAX_SHOWN_PINS),
+  );
 }
 
 /**
@@ -98,14 +108,14 @@ SELECT pg_catalog.encode(pg_catalog.convert_to(pg_catalog.json_build_array(
               LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, d.objsubid) AS i
         WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass::pg_catalog.oid
           AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()
-        LIMIT ${MAX_PIN_NAMES}) AS o) END,
+        LIMIT {pins}) AS o) END,
   (SELECT pg_catalog.json_agg(k.name) FROM (
      SELECT pg_catalog.concat(l.classid, ' ', l.objid, ' ', l.objsubid, ' ', l.mode) AS name
        FROM pg_catalog.pg_locks AS l
       WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory' AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
-      LIMIT ${MAX_PIN_NAMES}) AS k),
+      LIMIT {pins}) AS k),
   (SELECT pg_catalog.json_agg(h.name) FROM (
-     SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable LIMIT ${MAX_PIN_NAMES}) AS h),
+     SELECT c.name FROM pg_catalog.pg_cursors AS c WHERE c.is_holdable LIMIT {pins}) AS h),
   pg_catalog.current_setting('search_path')
 )::pg_catalog.text, 'UTF8'), 'base64')
 FROM (SELECT

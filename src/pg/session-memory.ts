@@ -127,6 +127,11 @@ export class SessionMemory {
     return this.#state.snapshot?.channels ?? [];
   }
 
+  /** Settings with a dot in their names that the session may have. */
+  get customNames(): readonly string[] {
+    return this.#options.customNames();
+  }
+
   /** A connection was dialled; its search_path comes with the probe. */
   dialled(searchPath: string | null): void {
     this.#searchPath = searchPath;
@@ -289,7 +294,10 @@ export class SessionMemory {
     const asOf = this.#state.touches;
     this.#next({ kind: 'check-began' });
     try {
-      const snapshot = await checkSession(runner, this.#options.customNames(), this.#pins);
+      const snapshot = await checkSession(runner, this.customNames, {
+        extraPins: this.#pins,
+        withAllPins: this.#options.rebuildsPins,
+      });
       this.#pathIs(snapshot.searchPath);
       this.#next({ kind: 'check-finished', asOf, snapshot });
     } catch (error) {

@@ -23,7 +23,7 @@ export type SessionPinKind =
 
 export interface SessionPin {
   readonly kind: SessionPinKind;
-  /** The first 64 names. Those of advisory locks are their keys: values of the application's, never to be shown. */
+  /** All names, or the first ones, as asked for. Those of advisory locks are their keys: values of the application's, never to be shown. */
   readonly names: readonly string[];
 }
 

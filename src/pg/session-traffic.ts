@@ -89,6 +89,18 @@ export class SessionTraffic implements UnitListener {
     this.#assembler.detach(unit);
   }
 
+  /**
+   * A cursor closes its unit when it is given an error; pg's own query with `rows` never does, and waits for ever for the end
+   * of its answer. So what is still open in a moment is closed for it.
+   */
+  closeForReader(unit: PgUnit): void {
+    setImmediate(() => {
+      if (unit.closed || !this.#parts.conversation.pending.includes(unit)) return;
+      this.#assembler.closeForReader(unit);
+      this.flush();
+    });
+  }
+
   /** Portals end with their transaction. */
   forgetPortals(): void {
     this.#assembler.forgetPortals();

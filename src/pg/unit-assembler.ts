@@ -6,6 +6,7 @@ import {
   readParse,
   readQuery,
   readTarget,
+  SYNC_MESSAGE,
 } from './frontend-messages.ts';
 import { makeUnit, type NamedStatement, type PgUnit } from './pg-unit.ts';
 import { statementText, type StatementText } from './statement-text.ts';
@@ -45,6 +46,9 @@ export class UnitAssembler {
    * and the server answers that with whatever comes next.
    */
   #strays: Buffer[] = [];
+
+  /** The open unit was closed in its reader's place, whose own Sync may still come. */
+  #closedForReader = false;
 
   /** `statements` is filled with what the application prepares. */
   constructor(arena: Arena, statements: Map<string, NamedStatement>, listener: UnitListener) {
@@ -134,6 +138,10 @@ export class UnitAssembler {
           this.#strays.push(Buffer.from(bytes.subarray(start, end)));
           return;
         }
+        if (this.#open === null && bytes[start] === FrontendType.Sync && this.#closedForReader) {
+          this.#closedForReader = false;
+          return;
+        }
         const unit = this.#open ?? this.#begin(false);
         this.#append(unit, bytes, start, end);
         this.#extended(unit, bytes, start, end);
@@ -217,7 +225,15 @@ export class UnitAssembler {
     return text;
   }
 
+  /** Closes an open unit as if its reader had sent a Sync. One that he sends after all is not taken for another unit. */
+  closeForReader(unit: PgUnit): void {
+    if (this.#open !== unit) return;
+    this.#message(SYNC_MESSAGE, 0, SYNC_MESSAGE.length);
+    this.#closedForReader = true;
+  }
+
   #begin(simple: boolean): PgUnit {
+    this.#closedForReader = false;
     const unit = makeUnit(simple, this.#arena.end);
     if (!simple) this.#open = unit;
     this.#last = unit;

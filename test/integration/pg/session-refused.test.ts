@@ -61,7 +61,7 @@ describe.each(['14', '15', '17', '18'])('a session of PostgreSQL %s that can not
   it('is refused because of what only its statements tell', async () => {
     const client = await lab.dial();
     const pins = [{ kind: 'random-seed', names: [] }] as const;
-    const snapshot = await checkSession(sqlRunnerOver(client), [], pins);
+    const snapshot = await checkSession(sqlRunnerOver(client), [], { extraPins: pins });
     expect(pinReason(snapshot)).toContain('setseed');
   });
 
