@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
  * Runs what depends on Node itself (sockets, TLS, streams, the parser's WebAssembly) on the oldest Node that the package
  * allows and on the newest of each line that is maintained: npm run test:nodes. The binaries are npm packages.
  */
-const VERSIONS = ['20.19.0', '20', '22', '24', '26'];
+const VERSIONS = ['20.19.0', '22', '24', '26'];
 const FILES = [
   'test/unit/pg/direct-socket.test.ts',
   'test/unit/pg/server-connection.test.ts',
