@@ -172,4 +172,18 @@ describe('Sequelize 6', () => {
     expect(await entry.count()).toBe(2);
     await sequelize.close();
   });
+
+  it('never calls committed what was refused, however often it repeats the COMMIT', async () => {
+    const { sequelize, ticket } = connect(holdfast, settingsOf(lab), {
+      retry: { max: 3, match: [DatabaseError] },
+    });
+    const before = await ticket.count();
+    const work = sequelize.transaction(async (transaction) => {
+      await ticket.create({ text: 'lost' }, { transaction });
+      await lab.replacePrimary();
+    });
+    await expect(work).rejects.toMatchObject({ parent: { code: '40001' } });
+    expect(await ticket.count()).toBe(before);
+    await sequelize.close();
+  });
 });
