@@ -242,6 +242,7 @@ export class SessionMemory {
 
   /** No transaction is open, and nothing is under way: what was set for a transaction only is over. */
   idle(): void {
+    this.#beforeCommands = null;
     this.#namesChanged = false;
     this.#namesInDoubt = false;
   }
