@@ -9,6 +9,7 @@
 import { checkSession, SessionStateError } from './session-check.ts';
 import { pinReason, sessionDifferences, settingValue } from './session-snapshot.ts';
 import type { SessionSnapshot, SqlPreparedStatement } from './session-snapshot.ts';
+import { quoteIdentifier } from './sql/quote-sql.ts';
 import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 
@@ -223,10 +224,6 @@ function asRefusal(error: unknown): SqlError {
   if (!(error instanceof SqlError) || error.severity !== 'ERROR' || OF_THE_MOMENT.test(error.code))
     throw error;
   return error;
-}
-
-function quoteIdentifier(name: string): string {
-  return `"${name.replaceAll('"', '""')}"`;
 }
 
 function refused(reason: string): { readonly kind: 'refused'; readonly reason: string } {
