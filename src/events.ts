@@ -31,6 +31,8 @@ export interface FailoverEventMap {
   notificationGap: (event: NotificationGap) => void;
   /** A feature is off on this host because the server refuses what it needs; told once a host, feature and process. */
   featureUnavailable: (event: FeatureUnavailable) => void;
+  /** Commit tokens are not used, since what they need is not in the database; told once a database, role and process. */
+  commitTokenUnavailable: (event: CommitTokenUnavailable) => void;
   /** A topology provider failed, timed out or answered nonsense; its last good answer stays in use. */
   providerFailed: (event: ProviderFailed) => void;
 }
@@ -149,6 +151,16 @@ export interface FeatureUnavailable {
   readonly feature: string;
   /** Why, in words. */
   readonly reason: string;
+}
+
+/** Commit tokens can't be used in a database. */
+export interface CommitTokenUnavailable {
+  /** As `host:port`. */
+  readonly host: string;
+  /** What is missing, in words. */
+  readonly reason: string;
+  /** What to do, in words. */
+  readonly cure: string;
 }
 
 /** A topology provider gave no good answer. */

@@ -44,6 +44,11 @@ export const POOLERS = ['refuse', 'session'] as const;
 /** See `FailoverOptions.pooler`. */
 export type PoolerPolicy = (typeof POOLERS)[number];
 
+/** By what it is found out what became of a COMMIT whose answer is lost. */
+export const COMMIT_OUTCOMES = ['auto', 'token', 'logPosition', 'none'] as const;
+/** See `FailoverOptions.commitOutcome`. */
+export type CommitOutcomePolicy = (typeof COMMIT_OUTCOMES)[number];
+
 /**
  * The value of the one configuration key that holdfast adds to a driver's own: `failover`.
  *
@@ -97,6 +102,17 @@ export interface FailoverOptions {
    * `pool_mode = session`) and resets it then. Default `'refuse'`, because nobody can see from outside which it is.
    */
   readonly pooler?: PoolerPolicy | undefined;
+  /**
+   * By what it is found out whether a COMMIT or an autocommit write took effect whose answer was lost (R3, R6).
+   * `'token'`: by a row that is written with it, which needs the objects that `npx holdfast init` makes; a connection to a
+   * database without them is refused. Each outcome is known, after any number of failovers. `'logPosition'`: by the
+   * position in the server's log, which needs nothing; some outcomes stay unknown, those of autocommit writes always.
+   * `'none'`: none of it; every outcome in doubt is OutcomeUnknownError. `'auto'`: by tokens where the objects are there,
+   * else by the log position, which the event `commitTokenUnavailable` tells once. Default `'auto'`.
+   */
+  readonly commitOutcome?: CommitOutcomePolicy | undefined;
+  /** The schema with the objects of commit tokens, as given to `npx holdfast init --schema`. Default `'holdfast'`. */
+  readonly tokenSchema?: string | undefined;
   /**
    * Bytes of statements that one open transaction may have in the journal. A larger one goes on, but can't be
    * replayed any more (R7). 0 switches replaying off. At most `maxProcessJournalBytes`. Default 16777216 (16 MiB).
@@ -161,6 +177,8 @@ export interface ResolvedFailoverOptions extends Required<
   readonly onTerminated: OnTerminated;
   readonly onOutsideEffects: OnOutsideEffects;
   readonly pooler: PoolerPolicy;
+  readonly commitOutcome: CommitOutcomePolicy;
+  readonly tokenSchema: string;
   readonly maxJournalBytes: number;
   readonly maxProcessJournalBytes: number;
   readonly maxJournalStatements: number;
@@ -217,6 +235,8 @@ const OTHER_KEYS = [
   'onTerminated',
   'onOutsideEffects',
   'pooler',
+  'commitOutcome',
+  'tokenSchema',
   'sessionVariables',
   'onReconnect',
 ];
@@ -252,9 +272,22 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
     pooler: resolveWord('pooler', POOLERS, options['pooler']),
+    commitOutcome: resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']),
+    tokenSchema: resolveSchema(options['tokenSchema']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
     onReconnect: resolveHook(options['onReconnect']),
   });
+}
+
+function resolveSchema(value: unknown): string {
+  if (value === undefined) return 'holdfast';
+  // Longer names PostgreSQL would cut.
+  const isName =
+    typeof value === 'string' && value !== '' && !value.includes('\0') && Buffer.byteLength(value) <= 63;
+  if (isName && !value.startsWith('pg_')) return value;
+  throw new ConfigurationError(
+    `failover.tokenSchema must be the name of a schema, of 1 to 63 bytes and not beginning with pg_, but is ${quoteValue(value)}`,
+  );
 }
 
 function refuseUnknownKeys(options: Readonly<Record<string, unknown>>): void {
@@ -318,12 +351,17 @@ function isProvider(value: unknown): value is TopologyProvider {
 }
 
 /** One of two words; the first is the default. */
-function resolveWord<Word extends string>(key: string, words: readonly [Word, Word], value: unknown): Word {
+function resolveWord<Word extends string>(
+  key: string,
+  words: readonly [Word, Word, ...Word[]],
+  value: unknown,
+): Word {
   if (value === undefined) return words[0];
   const known = words.find((word) => word === value);
   if (known !== undefined) return known;
+  const all = words.map((word) => `'${word}'`);
   throw new ConfigurationError(
-    `failover.${key} must be '${words[0]}' or '${words[1]}', but is ${quoteValue(value)}`,
+    `failover.${key} must be ${all.slice(0, -1).join(', ')} or ${all.at(-1)}, but is ${quoteValue(value)}`,
   );
 }
 

@@ -5,8 +5,12 @@ import { BackendType, readTag } from './backend-messages.ts';
 import { endAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { digestMessage, errorCode, hashedPart } from './response-hash.ts';
+import { MAX_HELD_BYTES, type HeldAnswer } from './token/held-answer.ts';
+import { isForApplication } from './token/unit-token.ts';
 import type { Responder } from './server-connection.ts';
 import { endingOf } from './unit-facts.ts';
+
+const NOTHING = Buffer.alloc(0);
 
 /** What a completed unit has changed. */
 export interface UnitCompleted {
@@ -28,6 +32,8 @@ export interface ConversationListener {
   markMessage(type: number, bytes: Buffer, start: number): void;
   /** ReadyForQuery of a unit with the mark inside. False: the mark has broken it, and the connection is cut. */
   markReady(status: number): boolean;
+  /** A server has refused the unit's token, and rolled its transaction back: it is to run again. The connection is cut. */
+  tokenRefused(unit: PgUnit): void;
   /** Statements of the wire protocol were dropped by SQL: all of them, or some. */
   statementsDropped(all: boolean): void;
 }
@@ -76,6 +82,11 @@ export class Conversation implements Responder {
     return this.#hasDiverged || (this.#resume !== null && !this.#resume.done);
   }
 
+  /** Nothing was given yet of this unit's answer. */
+  isFresh(unit: PgUnit): boolean {
+    return this.#pending[0] !== unit || (this.#digest.messages === 0 && this.#resume === null);
+  }
+
   add(unit: PgUnit): void {
     this.#pending.push(unit);
   }
@@ -118,6 +129,7 @@ export class Conversation implements Responder {
   message(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
     const unit = this.#pending[0];
     if (unit === undefined) return false;
+    if (unit.token?.isVisible(type, bytes, start, end) === false) return false;
     if (this.#hasDiverged) {
       this.#note(unit, type, bytes, start, end);
       return false;
@@ -135,8 +147,23 @@ export class Conversation implements Responder {
         return unit.closed ? false : this.#tellReader(unit);
       }
     }
+    if (unit.held !== null) return this.#hold(unit, unit.held, bytes, start, end);
     digestMessage(this.#digest, type, bytes, start, end);
     return true;
+  }
+
+  /** False: it is kept back. Bytes: it and all that was, since there is too much of it. */
+  #hold(unit: PgUnit, held: HeldAnswer, bytes: Buffer, start: number, end: number): false | Buffer {
+    held.push(bytes, start, end);
+    if (held.length <= MAX_HELD_BYTES) return false;
+    unit.held = null;
+    const given = held.take();
+    for (let at = 0; at < given.length;) {
+      const next = at + 1 + given.readUInt32BE(at + 1);
+      digestMessage(this.#digest, given[at]!, given, at, next);
+      at = next;
+    }
+    return given;
   }
 
   ready(status: number): boolean | Buffer {
@@ -144,6 +171,11 @@ export class Conversation implements Responder {
     if (unit === undefined) return false;
     // Still pending if it is cut now: it runs again behind the replay, and only its end is handed on.
     if (unit.hasMarkInside && !this.#listener.markReady(status)) return false;
+    const refusal = unit.token?.refusal ?? null;
+    if (refusal !== null && !isForApplication(refusal)) {
+      this.#listener.tokenRefused(unit);
+      return false;
+    }
     this.#pending.shift();
     // The new answer is over, and not all that was given has come again.
     if (this.#resume !== null && !this.#resume.done) this.#hasDiverged = true;
@@ -161,8 +193,17 @@ export class Conversation implements Responder {
     const wasOpen = journal.open;
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = journal.complete(unit, digest, chains);
+    const { held } = unit;
+    unit.held = null;
     const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended });
-    return behind === null ? true : Buffer.concat([endAnswer(status), behind]);
+    if (held === null && refusal === null && behind === null) return true;
+    return Buffer.concat([
+      held?.take() ?? NOTHING,
+      // What the server has said to the token it would have said to the COMMIT: a serialization failure, say.
+      refusal?.message ?? NOTHING,
+      endAnswer(status),
+      behind ?? NOTHING,
+    ]);
   }
 
   abandoned(): void {

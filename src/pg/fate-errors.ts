@@ -9,7 +9,10 @@ import {
 import type { Doom } from '../session/loss-situation.ts';
 
 /** The error for a unit whose own fate is an error. */
-export function fateError(fate: 'unknown' | 'lost' | 'withdraw', cause: Error | null): HoldfastError {
+export function fateError(
+  fate: 'unknown' | 'lost' | 'undone' | 'withdraw',
+  cause: Error | null,
+): HoldfastError {
   const because = cause === null ? {} : { cause };
   switch (fate) {
     case 'unknown':
@@ -21,6 +24,12 @@ export function fateError(fate: 'unknown' | 'lost' | 'withdraw', cause: Error | 
     case 'lost':
       return new ResultLostError(
         'this took effect and is committed, but its result was lost with the connection: do not run it again',
+        because,
+      );
+    case 'undone':
+      return new TransactionNotReplayableError(
+        'the connection was lost while this was in flight: it did not take effect, and was not run again because part of its ' +
+          'result had been handed over',
         because,
       );
     case 'withdraw':

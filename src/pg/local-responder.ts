@@ -131,7 +131,7 @@ export class LocalResponder {
     let isEndOwed = false;
     for (const [index, unit] of pending.entries()) {
       const fate = this.#fateOf(unit, index, plan);
-      const isError = fate === 'unknown' || fate === 'lost';
+      const isError = fate === 'unknown' || fate === 'lost' || fate === 'undone';
       if (unit.answeredLocally || !(isError || isFinished(fate))) break;
       // pg takes the next answer only behind the end of this one.
       if (isEndOwed) words.push(endAnswer(IDLE));
@@ -161,13 +161,16 @@ export class LocalResponder {
     const status = this.#host.doom === null ? IDLE : FAILED;
     switch (fate) {
       case 'finish':
+        if (unit.token?.position === 'inside' || unit.token?.position === 'in-string')
+          return heldAnswer(unit, IDLE);
         return successAnswer(bytes, ending === 'prepare' ? 'PREPARE TRANSACTION' : 'COMMIT', given);
       case 'finish-rollback':
         return successAnswer(bytes, 'ROLLBACK', given);
       case 'finish-failed':
-        return endAnswer(status);
+        return heldAnswer(unit, status);
       case 'unknown':
       case 'lost':
+      case 'undone':
       case 'withdraw':
         if (unit.answeredLocally) return endAnswer(status);
         return errorAnswer(this.#passage.send(this.#fateError(unit, fate)), status);
@@ -179,7 +182,7 @@ export class LocalResponder {
     }
   }
 
-  #fateError(unit: PgUnit, fate: 'unknown' | 'lost' | 'withdraw'): HoldfastError {
+  #fateError(unit: PgUnit, fate: 'unknown' | 'lost' | 'undone' | 'withdraw'): HoldfastError {
     const error = fateError(fate, this.#host.cause);
     this.failed(unit, error);
     return error;
@@ -187,7 +190,8 @@ export class LocalResponder {
 
   #openError(fate: Fate): Error & { readonly code: string } {
     if (fate === 'refuse') return this.#doomOrAborted();
-    return fateError(fate === 'lost' || fate === 'withdraw' ? fate : 'unknown', this.#host.cause);
+    const isOwn = fate === 'lost' || fate === 'undone' || fate === 'withdraw';
+    return fateError(isOwn ? fate : 'unknown', this.#host.cause);
   }
 
   #refuse(unit: PgUnit, ending: Ending): Buffer {
@@ -224,6 +228,12 @@ export class LocalResponder {
     this.#isDoomTold = false;
     this.#host.doomEnded();
   }
+}
+
+/** What was kept back of its answer, and the end. */
+function heldAnswer(unit: PgUnit, status: number): Buffer {
+  const { held } = unit;
+  return held === null ? endAnswer(status) : Buffer.concat([held.take(), endAnswer(status)]);
 }
 
 /** What is still said of pending units when their session ends. */

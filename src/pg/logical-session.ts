@@ -29,6 +29,8 @@ import { Scouts, type ProbedConnection } from './scouts.ts';
 import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
 import { ServerLink } from './server-link.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
+import { TokenKeeper, type TokenHost } from './token/token-keeper.ts';
+import type { CommitMeans } from './commit-means.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
 import { releasesLocks } from './unit-facts.ts';
@@ -61,6 +63,7 @@ export class LogicalSession
     Member,
     MarkHost,
     ResponderHost,
+    TokenHost,
     AssessedSession,
     TrafficHost
 {
@@ -71,6 +74,7 @@ export class LogicalSession
   readonly memory: SessionMemory;
   readonly conversation: Conversation;
   readonly marks: MarkKeeper;
+  readonly tokens: TokenKeeper;
   readonly names: NamedStatements;
   readonly #socket: VirtualSocket;
   readonly #traffic: SessionTraffic;
@@ -93,6 +97,7 @@ export class LogicalSession
     const statements = new Map<string, NamedStatement>();
     this.names = new NamedStatements(statements);
     this.marks = new MarkKeeper(this, this.conversation);
+    this.tokens = new TokenKeeper(this, this.conversation);
     this.memory = new SessionMemory(database, {
       customNames: () => [...options.sessionVariables, ...database.customNames()],
       namesAreTold: options.sessionVariables.length > 0,
@@ -110,7 +115,7 @@ export class LogicalSession
     this.#recovery = new SessionRecovery(this);
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
-    const { conversation, names, marks, memory } = this;
+    const { conversation, names, marks, tokens, memory } = this;
     const responder = this.#responder;
     const chained = this.#chained;
     this.#traffic = new SessionTraffic(
@@ -121,7 +126,7 @@ export class LogicalSession
         conversation,
         journalMemory: this.#journalMemory,
         responder,
-        sender: new UnitSender({ arena, conversation, responder, names, marks, memory, chained }),
+        sender: new UnitSender({ arena, conversation, responder, names, marks, tokens, memory, chained }),
       },
       this,
     );
@@ -249,10 +254,10 @@ export class LogicalSession
   // ---- connections -------------------------------------------------------------------------------------------
 
   /** The first connection is there. */
-  connected(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
+  connected(probed: ProbedConnection, host: ReachableHost, means: CommitMeans): void {
     const { coordinator } = this.context;
     this.memory.dialled(probed.probe.searchPath);
-    this.#adopt(probed, host, markWorks);
+    this.#adopt(probed, host, means);
     coordinator.add(this);
     this.context.memory.publishNews();
     if (!probed.probe.inRecovery) coordinator.connected(host);
@@ -261,17 +266,18 @@ export class LogicalSession
   }
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
-  reconnected({ probed, host, markWorks, judged }: Arrival): void {
+  reconnected({ probed, host, means, judged }: Arrival): void {
     this.context.memory.publishNews();
     this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
     this.#traffic.dropHolds();
-    this.#adopt(probed, host, markWorks);
+    this.#adopt(probed, host, means);
   }
 
-  #adopt(probed: ProbedConnection, host: ReachableHost, markWorks: boolean): void {
+  #adopt(probed: ProbedConnection, host: ReachableHost, { marks, tokens }: CommitMeans): void {
     this.#link.adopt(probed, host, this);
-    this.marks.connected(probed.probe, markWorks);
+    this.marks.connected(probed.probe, marks);
+    this.tokens.connected(tokens, probed.probe.isPooled);
     probed.connection.attach(this);
   }
 
@@ -458,8 +464,25 @@ export class LogicalSession
     return this.marks.unitReady(status);
   }
 
+  /** Its transaction is rolled back, and nobody was told: it is brought back by a replay. */
+  tokenRefused(unit: PgUnit): void {
+    const refusal = unit.token?.refusal ?? null;
+    if (refusal !== null) this.tokens.noteRefusal(unit, refusal);
+    this.cut();
+  }
+
+  isSurelyRead(unit: PgUnit): boolean {
+    const judgement = this.judge([unit]).get(unit);
+    return judgement?.provedRead === true && !judgement.restsOnCode;
+  }
+
+  get mayHaveWritten(): boolean {
+    return this.marks.transaction.mayHaveWritten;
+  }
+
   statementsDropped(all: boolean): void {
     this.marks.statementMayBeGone();
+    this.tokens.statementMayBeGone();
     if (all) this.names.allDropped();
   }
 

@@ -89,6 +89,7 @@ export class LossAssessment {
         unreplayable ??
         (journal.units.some((unit) => this.#mayHaveActedOutside(unit, judged)) ? ACTED_OUTSIDE : null),
       mark: this.#currentMarkState(judged),
+      givenUp: null,
       pending: this.#facts(judged),
     });
   }
@@ -149,13 +150,17 @@ export class LossAssessment {
         isSessionCommand(unit) ||
         (judged.get(unit)?.provedRead ?? false);
       return {
-        sent: unit.writtenTo > unit.start,
+        // An attempt on an earlier server is a question again on this one.
+        sent: unit.writtenTo > unit.start || unit.tokenKeys.length > 0,
         given: index === 0 && conversation.given > 0,
         ending: endingOf(unit),
         opens: opensTransaction(unit),
         repeatable: !unit.dropped && leavesNothingNew,
         actsOutside,
         proof: proofOf(unit),
+        hasToken: unit.tokenKeys.length > 0 && (unit.token !== null || unit.writtenTo === unit.start),
+        isAnswered: unit.token?.isReached === true && unit.error === null,
+        verdict: null,
         withdrawn: unit.withdrawn,
       };
     });

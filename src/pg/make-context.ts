@@ -10,12 +10,14 @@ import type { ResolvedConnection } from './connection-hosts.ts';
 import { DatabaseMemory } from './database-memory.ts';
 import { refuseForcedNative } from './native-module.ts';
 import type { SessionContext } from './session-context.ts';
+import { DatabaseTokens } from './token/database-tokens.ts';
 import { streamFunctionOf } from './transport.ts';
 
 /** Where a pool hands its context to the clients that it makes. Not enumerable, so that no copy of options carries it. */
 export const POOL_CONTEXT = Symbol('holdfast.pool-context');
 
 const databases = new WeakMap<Coordinator, Map<string, DatabaseMemory>>();
+const tokens = new WeakMap<Coordinator, Map<string, DatabaseTokens>>();
 
 /**
  * What the sessions of one client or pool share; null with `failover: false` and for replication connections.
@@ -53,6 +55,7 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
     coordinator,
     memory: clusterMemory(coordinator),
     database: databaseOf(coordinator, resolved),
+    tokens: tokensOf(coordinator, resolved, options.tokenSchema),
     resolved,
     options,
     events: events ?? new FailoverEvents(() => coordinator.snapshot()),
@@ -66,6 +69,27 @@ export function isPoolContext(value: unknown): value is SessionContext {
 
 function hostsKey(resolved: ResolvedConnection): string {
   return resolved.hosts.map(hostKey).sort().join(',');
+}
+
+/** Rights differ from role to role. */
+function tokensOf(
+  coordinator: Coordinator,
+  { clientConfig }: ResolvedConnection,
+  schema: string,
+): DatabaseTokens {
+  let known = tokens.get(coordinator);
+  if (known === undefined) {
+    known = new Map();
+    tokens.set(coordinator, known);
+  }
+  const { database, user } = clientConfig;
+  const key = JSON.stringify([database, process.env['PGDATABASE'], user, process.env['PGUSER'], schema]);
+  let found = known.get(key);
+  if (found === undefined) {
+    found = new DatabaseTokens(schema, coordinator);
+    known.set(key, found);
+  }
+  return found;
 }
 
 function databaseOf(

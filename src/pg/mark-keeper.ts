@@ -106,6 +106,8 @@ export class MarkKeeper {
     if (isTransactionControl(unit) || !this.#isInTransaction(unit)) return;
     // Alone on the wire it belongs to the transaction whose mark is known.
     if (this.transaction.isKnown && this.#conversation.pending.length <= 1) return;
+    // Where no marks are made, all that counts is whether it has only read.
+    if (!this.#works && this.transaction.isUncovered) return;
     this.#count([unit]);
   }
 

@@ -3,6 +3,7 @@ import { selectForSessionAttrs } from '../cluster/select-host.ts';
 import { FailoverFailedError } from '../errors.ts';
 import { hostKey, type HostAddress } from '../topology/host-address.ts';
 import type { TargetSessionAttrs } from '../topology/target-session-attrs.ts';
+import { commitMeans } from './commit-means.ts';
 import type { LogicalSession } from './logical-session.ts';
 import { failureOf, observationOf, type ProbedConnection } from './scouts.ts';
 import type { SessionContext } from './session-context.ts';
@@ -99,13 +100,13 @@ async function begin(
   probed: ProbedConnection,
   host: ReachableHost,
 ): Promise<boolean> {
-  const { coordinator, memory } = session.context;
-  const markWorks = await memory.markWorks(probed.connection, host.address, probed.probe);
+  const { coordinator } = session.context;
+  const means = await commitMeans(session.context, probed.connection, host.address, probed.probe);
   if (coordinator.isDeposed(host)) {
     probed.connection.terminate();
     return false;
   }
-  session.connected(probed, host, markWorks);
+  session.connected(probed, host, means);
   session.context.database.prepare();
   return true;
 }

@@ -1,5 +1,7 @@
 import type { Unit } from '../session/journal.ts';
+import type { HeldAnswer } from './token/held-answer.ts';
 import type { StatementText } from './statement-text.ts';
+import type { UnitToken } from './token/unit-token.ts';
 
 /** A protocol-level named statement: its own Parse message, so that it can be made again anywhere (D4). */
 export interface NamedStatement {
@@ -26,12 +28,22 @@ export interface PgUnit extends Unit {
   /** Null if it has nothing to do with named statements, as nearly always. */
   nameUses: NameUse[] | null;
   executes: number;
+  /** Messages of the extended protocol in it that get an answer of their own. */
+  asked: number;
   /** A Flush was in it: its reader (a cursor) waits for answers before it closes the unit. */
   hasFlush: boolean;
   /** Extended, and every Execute is of the unnamed portal and wants all rows: a hidden statement may follow inside. */
   isPlain: boolean;
   /** The hidden mark rides inside it, behind its only Execute. */
   hasMarkInside: boolean;
+  /** The commit token that went out with it, over the present connection; null if none did. */
+  token: UnitToken | null;
+  /** Keys of the tokens of all attempts to run it, this one included: each must be asked for before it runs again (R6). */
+  tokenKeys: readonly Buffer[];
+  /** What of its answer is kept back until it is complete, so that it may run again; null if it is handed on as it comes. */
+  held: HeldAnswer | null;
+  /** How often a server has refused its token. */
+  tokenRefusals: number;
   /** CopyInResponse came: COPY data belongs to it until CopyDone or CopyFail. */
   copyIn: boolean;
   /** Its bytes if they are the driver's own and not in the arena (the BEGIN of a chained transaction). */
@@ -43,6 +55,8 @@ export interface PgUnit extends Unit {
   /** The application was given its error already, and not by a server; only ReadyForQuery is owed, once it is closed. */
   answeredLocally: boolean;
 }
+
+const NO_KEYS: readonly Buffer[] = [];
 
 export function makeUnit(simple: boolean, start: number, synthetic: Buffer | null = null): PgUnit {
   return {
@@ -56,9 +70,14 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     textsSent: 0,
     nameUses: null,
     executes: 0,
+    asked: 0,
     hasFlush: false,
     isPlain: !simple,
     hasMarkInside: false,
+    token: null,
+    tokenKeys: NO_KEYS,
+    held: null,
+    tokenRefusals: 0,
     copyIn: false,
     synthetic,
     touchesSession: false,
@@ -83,4 +102,6 @@ export function sendAgain(unit: PgUnit): void {
   unit.copyIn = false;
   unit.hasMarkInside = false;
   unit.countedAsRead = false;
+  unit.token = null;
+  unit.held = null;
 }

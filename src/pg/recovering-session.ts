@@ -3,6 +3,7 @@ import type { Member } from '../cluster/member.ts';
 import type { LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import type { SessionEvent, SessionState } from '../session/state.ts';
 import type { CommitMark } from './commit-mark.ts';
+import type { CommitMeans } from './commit-means.ts';
 import type { Conversation } from './conversation.ts';
 import type { RenewedJudgement } from './judgement.ts';
 import type { MarkKeeper } from './mark-keeper.ts';
@@ -20,7 +21,7 @@ import type { StatementText } from './statement-text.ts';
 export interface Arrival {
   readonly probed: ProbedConnection;
   readonly host: ReachableHost;
-  readonly markWorks: boolean;
+  readonly means: CommitMeans;
   /** What the new server's catalogue says of the texts of the session's work, asked after the loss. */
   readonly judged: ReadonlyMap<StatementText, RenewedJudgement>;
 }

@@ -1,10 +1,18 @@
 import { resolveCommit, type CommitResolution, type ResolutionReason } from './commit-resolver.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import type { LostServer } from './session-arrival.ts';
+import { resolveTokens, type TokensReason } from './token/resolve-tokens.ts';
 import { endingOf } from './unit-facts.ts';
 
+/** What became of a unit in doubt. */
+export interface UnitResolution {
+  readonly outcome: CommitResolution['outcome'];
+  readonly reason: ResolutionReason | TokensReason;
+  readonly isByToken: boolean;
+}
+
 /** The resolver gave up while the server still owed it an answer. */
-const LEAVES_CONNECTION_BUSY: ReadonlySet<ResolutionReason> = new Set<ResolutionReason>([
+const LEAVES_CONNECTION_BUSY: ReadonlySet<UnitResolution['reason']> = new Set<UnitResolution['reason']>([
   'no-answer',
   'not-replicated',
   'still-in-progress',
@@ -19,10 +27,22 @@ export async function resolveInDoubt(
   session: RecoveringSession,
   origin: LostServer | null,
   signal: AbortSignal,
-): Promise<CommitResolution | null> {
-  const { connection, probe } = session;
-  if (connection === null || probe === null || origin === null) return null;
-  return await resolveCommit({
+): Promise<UnitResolution | null> {
+  const { connection, probe, state } = session;
+  if (connection === null || probe === null || origin === null || state.kind !== 'resolving') return null;
+  const unit = session.conversation.pending[state.unit];
+  if (unit !== undefined && unit.tokenKeys.length > 0) {
+    const resolution = await resolveTokens({
+      keys: unit.tokenKeys,
+      runner: connection,
+      schema: session.context.tokens.schema,
+      backend: probe.incarnation === origin.probe.incarnation ? origin.backend : null,
+      preparedAs: preparedAs(session),
+      signal,
+    });
+    return { ...resolution, isByToken: true };
+  }
+  const resolution = await resolveCommit({
     mark: session.markInDoubt,
     backend: origin.backend,
     captured: origin.probe,
@@ -32,14 +52,11 @@ export async function resolveInDoubt(
     preparedAs: preparedAs(session),
     signal,
   });
+  return { ...resolution, isByToken: false };
 }
 
 /** The event and the counters. */
-export function tellResolution(
-  session: RecoveringSession,
-  resolution: CommitResolution,
-  millis: number,
-): void {
+export function tellResolution(session: RecoveringSession, resolution: UnitResolution, millis: number): void {
   const { coordinator } = session.context;
   if (resolution.outcome === 'unknown') coordinator.counters.commitsUnknown++;
   else coordinator.counters.commitsResolved++;
@@ -48,7 +65,7 @@ export function tellResolution(
 }
 
 /** The connection still waits for the answer to a question: the session must go on over another one. */
-export function leavesConnectionBusy({ reason }: CommitResolution): boolean {
+export function leavesConnectionBusy({ reason }: UnitResolution): boolean {
   return LEAVES_CONNECTION_BUSY.has(reason);
 }
 

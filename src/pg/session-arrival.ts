@@ -1,6 +1,7 @@
 import type { Ticket } from '../cluster/failover.ts';
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
+import { commitMeans } from './commit-means.ts';
 import { fenceBackend } from './fence.ts';
 import type { RenewedJudgement } from './judgement.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
@@ -79,7 +80,6 @@ export class SessionArrival {
   /** One attempt. Rejects if the host does not take the session; the search then looks again. */
   async attempt(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
     const session = this.#session;
-    const { memory } = session.context;
     const host = await ticket.primary(signal);
     let probed: ProbedConnection | null = null;
     const onAbort = (): void => {
@@ -95,7 +95,7 @@ export class SessionArrival {
       ) {
         throw new Error('the server is not what it was a moment ago');
       }
-      const markWorks = await memory.markWorks(connection, host.address, probe);
+      const means = await commitMeans(session.context, connection, host.address, probe);
       await this.#fence(connection, host, signal);
       const renewal: Renewal = {
         server: host.incarnation,
@@ -106,7 +106,7 @@ export class SessionArrival {
       const texts = [...session.units, ...session.conversation.pending].flatMap((unit) => unit.texts);
       const judged = await this.#judge(texts, connection, renewal);
       if (connection.isLost) throw new Error('the connection was lost again');
-      return { probed, host, markWorks, judged };
+      return { probed, host, means, judged };
     } catch (error) {
       probed?.connection.destroy();
       ticket.refused(host);
@@ -159,6 +159,24 @@ export class SessionArrival {
       if (fenced !== 'gone') {
         this.#refusal ??= 'its old server process could not be ended, and may still hold its locks';
       }
+    }
+  }
+
+  /**
+   * A unit in doubt was found not to have taken effect on the server that it was sent to. Its backend can't commit it any
+   * more, but may still hold its locks.
+   */
+  async fenceOrigin(
+    connection: ServerConnection,
+    incarnation: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { origin } = this;
+    if (origin === null || origin.backend === null || origin.identity.incarnation !== incarnation) return;
+    if (origin.backend.isPooled && !this.#session.conversation.journal.open) return;
+    const fenced = await fenceBackend(connection, origin.backend, { signal });
+    if (fenced !== 'gone') {
+      this.#refusal ??= 'its old server process could not be ended, and may still hold its locks';
     }
   }
 

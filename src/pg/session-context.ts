@@ -4,12 +4,14 @@ import type { ResolvedFailoverOptions } from '../options.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import type { DatabaseMemory } from './database-memory.ts';
+import type { DatabaseTokens } from './token/database-tokens.ts';
 
 /** All that a logical session is given: it reaches for nothing by itself. */
 export interface SessionContext {
   readonly coordinator: Coordinator;
   readonly memory: ClusterMemory;
   readonly database: DatabaseMemory;
+  readonly tokens: DatabaseTokens;
   readonly resolved: ResolvedConnection;
   readonly options: ResolvedFailoverOptions;
   readonly events: FailoverEvents;

@@ -285,8 +285,19 @@ export class SessionRecovery {
       return;
     }
     if (outcome !== 'not-committed') this.#arrival.mayBeCommitted();
-    session.dispatch({ kind: 'resolved', epoch, outcome });
+    else if (resolution.isByToken) await this.#fenceOrigin(signal);
+    if (!this.#isCurrent(epoch)) return;
+    // By the log position it is final that something was not committed (design review A4); a fence may be lost as well.
+    const isFinal = outcome === 'unknown' || (outcome === 'not-committed' && !resolution.isByToken);
+    session.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal } });
     if (leavesConnectionBusy(resolution)) session.cut();
+  }
+
+  async #fenceOrigin(signal: AbortSignal): Promise<void> {
+    const { connection, server } = this.#session;
+    if (connection !== null && server !== null) {
+      await this.#arrival.fenceOrigin(connection, server.incarnation, signal);
+    }
   }
 
   /** The resolver answers 'unknown' a little before the session's own deadline, so that its word is heard. */

@@ -5,6 +5,7 @@ import {
   transactionCommands,
   type TransactionCommand,
 } from './sql/transaction-command.ts';
+import { mayCarryToken, tokenPlace, type TokenPlace } from './sql/token-place.ts';
 import type { Judgement } from './judgement.ts';
 
 /** What one statement does to the transaction; 'unknown' where nobody can say. */
@@ -48,6 +49,8 @@ export class StatementText {
   #defines: boolean | null = null;
   #ends: boolean | null = null;
   #setsUp: boolean | null = null;
+  #tokenPlace: TokenPlace | null = null;
+  #carriesToken: boolean | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
@@ -105,6 +108,18 @@ export class StatementText {
   get mayDefine(): boolean {
     this.#defines ??= statementHeads(this.text).some(({ words }) => DEFINITIONS.has(words[0] ?? ''));
     return this.#defines;
+  }
+
+  /** How a commit token goes with it if it is sent as one Query outside of a transaction. */
+  get tokenPlace(): TokenPlace {
+    this.#tokenPlace ??= tokenPlace(this.text);
+    return this.#tokenPlace;
+  }
+
+  /** True if a commit token may follow it by the extended protocol, outside of a transaction. */
+  get mayCarryToken(): boolean {
+    this.#carriesToken ??= this.text !== '' && mayCarryToken(this.text);
+    return this.#carriesToken;
   }
 
   /** What was judged before by this judge (or in this era of it) in a session like this, if that still holds. */

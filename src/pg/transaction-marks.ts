@@ -23,6 +23,11 @@ export class TransactionMarks {
     return this.#mark;
   }
 
+  /** Some unit of the transaction is not proved to read only. */
+  get mayHaveWritten(): boolean {
+    return this.#mayHaveWritten;
+  }
+
   /** True once the mark is there: nothing more has to be noted. */
   get isKnown(): boolean {
     return this.#mark !== null;

@@ -151,6 +151,7 @@ export class UnitAssembler {
 
   #extended(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
     const body = start + 5;
+    if (bytes[start] !== FrontendType.Sync && bytes[start] !== FrontendType.Flush) unit.asked++;
     // Behind its Execute only the end may follow: else the mark's answer could not be told from the application's.
     if (unit.executes > 0 && bytes[start] !== FrontendType.Sync) unit.isPlain = false;
     switch (bytes[start]) {

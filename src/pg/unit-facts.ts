@@ -98,9 +98,11 @@ export function isSoleRollback(unit: PgUnit): boolean {
 /** What the wire has proved of a unit whose ReadyForQuery has not come. */
 export function proofOf(unit: PgUnit): Proof {
   if (unit.committed) return 'committed';
+  if (unit.token?.refusal != null) return 'rolled-back';
   if (unit.error !== null) return 'failed';
   // A simple query with one statement answers behind its commit; the extended protocol commits only at the Sync.
-  if (unit.simple && unit.completions === 1 && commandsOf(unit).length === 1) return 'completed';
+  if (unit.simple && unit.token === null && unit.completions === 1 && commandsOf(unit).length === 1)
+    return 'completed';
   return 'nothing';
 }
 

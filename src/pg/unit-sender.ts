@@ -8,6 +8,7 @@ import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionMemory } from './session-memory.ts';
+import type { TokenKeeper } from './token/token-keeper.ts';
 import { endingOf } from './unit-facts.ts';
 
 /** The parts of a session that have a word in what is sent. */
@@ -17,6 +18,7 @@ export interface SendingSession {
   readonly responder: LocalResponder;
   readonly names: NamedStatements;
   readonly marks: MarkKeeper;
+  readonly tokens: TokenKeeper;
   readonly memory: SessionMemory;
   readonly chained: ChainedTransaction;
 }
@@ -37,7 +39,7 @@ export class UnitSender {
 
   /** Sends what may be sent now. */
   send(connection: ServerConnection): void {
-    const { conversation, responder, marks } = this.#session;
+    const { conversation, responder, marks, tokens } = this.#session;
     this.#from = -1;
     for (const unit of conversation.pending) {
       if (unit.writtenTo === unit.end || responder.owns(unit)) continue;
@@ -48,7 +50,13 @@ export class UnitSender {
         this.#write(connection);
         if (!marks.allowsEnding(connection)) break;
       }
+      if (begins && tokens.isOn && tokens.mustWait(unit)) break;
       this.#note(unit, begins, connection);
+      if (unit.token !== null) {
+        this.#writeWithToken(unit, connection);
+        if (!unit.closed) break;
+        continue;
+      }
       if (this.#from < 0) this.#from = unit.writtenTo;
       unit.writtenTo = unit.end;
       this.#to = unit.end;
@@ -60,7 +68,7 @@ export class UnitSender {
 
   /** All who keep account of what runs are told of the unit before it leaves. */
   #note(unit: PgUnit, begins: boolean, connection: ServerConnection): void {
-    const { conversation, names, marks, memory, chained } = this.#session;
+    const { conversation, names, marks, tokens, memory, chained } = this.#session;
     if (begins) {
       const chains = unit.texts[0]?.isCommitAndChain === true;
       if (chains || names.needsParse(unit)) this.#write(connection);
@@ -69,6 +77,7 @@ export class UnitSender {
       marks.sending(unit);
       unit.touchesSession = memory.sends(unit.texts);
       conversation.sent(unit);
+      if (tokens.isOn) tokens.sending(unit, connection);
       connection.expect(conversation);
     } else if (unit.texts.length > unit.textsSent) {
       // Behind a Flush, where it was answered in part: what was noted of it at first did not know of these.
@@ -76,6 +85,13 @@ export class UnitSender {
       unit.touchesSession = memory.ran(unit.texts) || unit.touchesSession;
     }
     unit.textsSent = unit.texts.length;
+  }
+
+  #writeWithToken(unit: PgUnit, connection: ServerConnection): void {
+    const { arena, tokens } = this.#session;
+    this.#write(connection);
+    connection.write(tokens.bytesFor(unit, arena.view(unit.writtenTo, unit.end)));
+    unit.writtenTo = unit.end;
   }
 
   #addMark(unit: PgUnit, connection: ServerConnection): void {

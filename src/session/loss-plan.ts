@@ -12,6 +12,7 @@ import type {
   LossPlan,
   Doom,
   Mode,
+  Verdict,
 } from './loss-situation.ts';
 
 /** The plan for a connection that was lost in this situation. */
@@ -43,30 +44,44 @@ function planOpen(situation: LossSituation): LossPlan {
     const plan = walk(situation, doomed ? 'orphaned' : 'none', [...before, 'finish-failed'], 'gone');
     return doomed ? { ...plan, doom: { kind: 'statement-failed' } } : plan;
   }
-  if (unit.proof === 'committed') return afterVerdict(situation, ending, 'committed');
+  if (unit.proof === 'rolled-back' && isSame && unit.ending !== 'commit-inside')
+    return decided(situation, ending, 'not-committed');
+  if (unit.proof === 'committed') return decided(situation, ending, 'committed');
   const isLone = unit.ending === 'commit' && ending === 0;
   if (situation.mark === 'only-read' && isLone && situation.unreplayable === null) {
     return walk(situation, 'none', ['finish'], 'gone');
   }
-  if (!isSame) return afterVerdict(situation, ending, 'unknown');
+  if (!isSame) return decided(situation, ending, 'unknown');
   // In a failed transaction a COMMIT rolls back, and a string goes on behind it.
-  if (isFailed && unit.ending === 'commit-inside') return afterVerdict(situation, ending, 'unknown');
-  if (situation.mark === 'no-xid' || isFailed) return afterVerdict(situation, ending, 'not-committed');
-  if (situation.mark !== 'known') return afterVerdict(situation, ending, 'unknown');
-  const fates = pending.map((): Fate => 'unknown');
-  return { situation, transaction: 'none', resolve: ending, fates, doom: null, behind: 'none' };
+  if (isFailed && unit.ending === 'commit-inside') return decided(situation, ending, 'unknown');
+  if (unit.verdict !== null) return decided(situation, ending, unit.verdict.outcome);
+  if (situation.mark === 'no-xid' || isFailed) return decided(situation, ending, 'not-committed');
+  if (situation.mark !== 'known' && !unit.hasToken) return decided(situation, ending, 'unknown');
+  return toResolve(situation, ending);
+}
+
+/** Nothing is decided before it is known what became of this unit. */
+function toResolve(situation: LossSituation, unit: number): LossPlan {
+  const fates = situation.pending.map((): Fate => 'unknown');
+  return { situation, transaction: 'none', resolve: unit, fates, doom: null, behind: 'none' };
+}
+
+/** The plan once the outcome of a unit in doubt is known (R3, R6). `unit` is its index among the pending ones. */
+export function afterVerdict(situation: LossSituation, unit: number, verdict: Verdict): LossPlan {
+  if (situation.pending[unit] === undefined) throw new RangeError(`no pending unit ${unit}`);
+  const pending = situation.pending.map((one, i) => (i === unit ? { ...one, verdict } : one));
+  return planLoss({ ...situation, pending });
 }
 
 /** The plan once the outcome of the COMMIT in doubt is known (R6). `unit` is its index among the pending ones. */
-export function afterVerdict(situation: LossSituation, unit: number, outcome: CommitOutcome): LossPlan {
-  const commit = situation.pending[unit];
-  if (commit === undefined) throw new RangeError(`no pending unit ${unit}`);
+function decided(situation: LossSituation, unit: number, outcome: CommitOutcome): LossPlan {
+  const commit = situation.pending[unit]!;
   switch (outcome) {
     case 'not-committed':
       // Of a string with a ROLLBACK this is no news: what stands behind that may have committed by itself.
       // Nor of one whose COMMIT may have been a ROLLBACK because something in front of it had failed.
       if (commit.ending === 'unclear' || (commit.ending === 'commit-inside' && unit > 0)) {
-        return afterVerdict(situation, unit, 'unknown');
+        return decided(situation, unit, 'unknown');
       }
       if (commit.given && (commit.ending === 'trailing-commit' || commit.ending === 'commit-inside')) {
         // R11: its COMMIT would run before its results can be compared.
@@ -81,8 +96,9 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
         case 'prepare':
           return walk(situation, 'none', [...before, 'finish'], 'gone');
         case 'commit-and-chain':
-        case 'trailing-commit':
           return walkBehind(situation, unit, [...before, 'lost']);
+        case 'trailing-commit':
+          return walkBehind(situation, unit, [...before, commit.isAnswered ? 'finish' : 'lost']);
         case 'none':
         case 'rollback':
         case 'commit-inside':
@@ -103,17 +119,20 @@ export function afterVerdict(situation: LossSituation, unit: number, outcome: Co
 }
 
 /**
- * The server on which a COMMIT was found committed is lost as well, and the next one need not have it: the question is
- * open again. That it was not committed stays true.
+ * The server on which units were found committed, or not, is lost as well: what need not hold on the next one is an open
+ * question again.
  */
-export function resolveAgain(plan: LossPlan, unit: number): LossPlan {
-  const fates = plan.situation.pending.map((): Fate => 'unknown');
-  return { ...plan, transaction: 'none', resolve: unit, fates, doom: null, behind: 'none' };
+export function resolveAgain(plan: LossPlan): LossPlan {
+  const { situation } = plan;
+  const isOpenAgain = ({ verdict }: PendingUnit): boolean => verdict !== null && !verdict.isFinal;
+  if (!situation.pending.some(isOpenAgain)) return plan;
+  const pending = situation.pending.map((unit) => (isOpenAgain(unit) ? { ...unit, verdict: null } : unit));
+  return planLoss({ ...situation, pending });
 }
 
 /** The replay gave other results, or can't be made: the transaction is gone and the session doomed (R5, R7). */
 export function afterGivingUp(plan: LossPlan, doom: Doom): LossPlan {
-  const { situation } = plan;
+  const situation: LossSituation = { ...plan.situation, givenUp: doom };
   const ending = situation.pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
   return gone(situation, doom, ending < 0 ? null : ending);
 }
@@ -122,7 +141,11 @@ export function afterGivingUp(plan: LossPlan, doom: Doom): LossPlan {
 export function extendPlan(plan: LossPlan, pending: readonly PendingUnit[]): LossPlan {
   const known = plan.fates.length;
   if (pending.length <= known) return plan;
-  const situation: LossSituation = { ...plan.situation, pending };
+  const verdicts = plan.situation.pending;
+  const situation: LossSituation = {
+    ...plan.situation,
+    pending: pending.map((unit, i) => ({ ...unit, verdict: verdicts[i]?.verdict ?? unit.verdict })),
+  };
   if (plan.resolve !== null) {
     const fates = pending.map((_, i): Fate => plan.fates[i] ?? 'unknown');
     return { ...plan, situation, fates };
@@ -171,10 +194,10 @@ function beginningOf(plan: LossPlan, unit: number): number {
  * Plans what stands behind a unit that ended a transaction and gets an error instead of its answer. If it was to open
  * another one, the session is doomed until the application ends that: it may already have written more into it.
  */
-function walkBehind(situation: LossSituation, unit: number, decided: readonly Fate[]): LossPlan {
+function walkBehind(situation: LossSituation, unit: number, known: readonly Fate[]): LossPlan {
   const { ending, opens } = situation.pending[unit]!;
   const isOrphaned = opens && ending !== 'trailing-commit';
-  return walk(situation, isOrphaned ? 'orphaned' : 'none', decided, 'gone');
+  return walk(situation, isOrphaned ? 'orphaned' : 'none', known, 'gone');
 }
 
 /**
@@ -184,6 +207,7 @@ function walkBehind(situation: LossSituation, unit: number, decided: readonly Fa
 function replay(situation: LossSituation, ending: number | null): LossPlan {
   const { pending } = situation;
   const inside = pending.slice(0, (ending ?? pending.length - 1) + 1);
+  if (situation.givenUp !== null) return gone(situation, situation.givenUp, ending);
   const outside = inside.find((unit) => unit.sent && unit.actsOutside !== null)?.actsOutside ?? null; // A7
   const reason = situation.unreplayable ?? outside;
   if (reason !== null) return gone(situation, { kind: 'not-replayable', reason }, ending);
@@ -191,11 +215,11 @@ function replay(situation: LossSituation, ending: number | null): LossPlan {
   if (ending === null) return walk(situation, 'inside', [], 'replay');
   // Not committed may also mean that the COMMIT failed; then it opened nothing, and what is behind ran by itself.
   const mayHaveRunAlone = pending.slice(ending + 1).some((unit) => unit.sent && !unit.repeatable);
-  if (pending[ending]!.opens && mayHaveRunAlone) return afterVerdict(situation, ending, 'unknown');
+  if (pending[ending]!.opens && mayHaveRunAlone) return decided(situation, ending, 'unknown');
   const fates = inside.map((unit): Fate => (unit.sent ? 'again' : 'send'));
   const plan = walk(situation, pending[ending]!.opens ? 'inside' : 'none', fates, 'replay');
   // A doom counts from the first unit on: there must be no replayed transaction under it.
-  return plan.doom === null ? plan : afterVerdict(situation, ending, 'unknown');
+  return plan.doom === null ? plan : decided(situation, ending, 'unknown');
 }
 
 /**
@@ -227,15 +251,15 @@ function endsAlone(unit: PendingUnit): boolean {
 function walk(
   situation: LossSituation,
   start: Mode,
-  decided: readonly Fate[],
+  known: readonly Fate[],
   transaction: LossPlan['transaction'],
 ): LossPlan {
   const { pending } = situation;
-  const fates: Fate[] = [...decided];
+  const fates: Fate[] = [...known];
   let mode = start;
   let hasRefused = false;
   let hasFailed = false;
-  for (let i = decided.length; i < pending.length; i++) {
+  for (let i = known.length; i < pending.length; i++) {
     const unit = pending[i]!;
     const ends = unit.ending !== 'none' && !unit.opens;
     if (mode === 'orphaned') {
@@ -249,6 +273,7 @@ function walk(
       if (ends) mode = 'none';
     } else {
       const fate = fateOutside(pending, i);
+      if (fate === 'in-doubt') return toResolve(situation, i);
       fates.push(fate);
       hasRefused ||= fate === 'refuse';
       mode = modeAfter(unit, fate);
@@ -258,7 +283,7 @@ function walk(
   let kind: 'withdrawn' | 'statement-failed' | 'outcome-unknown' = hasFailed
     ? 'statement-failed'
     : 'outcome-unknown';
-  if (pending.slice(decided.length).some((unit) => unit.withdrawn)) kind = 'withdrawn';
+  if (pending.slice(known.length).some((unit) => unit.withdrawn)) kind = 'withdrawn';
   const doom: Doom | null = hasRefused || mode === 'orphaned' ? { kind } : null;
   // A doom counts from the first unit on: nothing may run under it.
   if (doom !== null) for (const [i, fate] of fates.entries()) if (fate === 'again') fates[i] = 'unknown';
@@ -276,7 +301,7 @@ function modeAfter(unit: PendingUnit, fate: Fate): Mode {
 }
 
 /** The fate of a unit in front of which no transaction is open. */
-function fateOutside(pending: readonly PendingUnit[], index: number): Fate {
+function fateOutside(pending: readonly PendingUnit[], index: number): Fate | 'in-doubt' {
   const unit = pending[index]!;
   const opensOnly = unit.opens && unit.ending === 'none';
   if (opensOnly && !mayBegin(pending, index)) {
@@ -286,8 +311,34 @@ function fateOutside(pending: readonly PendingUnit[], index: number): Fate {
   if (!unit.sent) return unit.withdrawn ? 'withdraw' : 'send';
   if (unit.withdrawn) return 'unknown';
   if (unit.repeatable && unit.ending === 'none') return 'again';
+  if (unit.proof === 'rolled-back') return afterRollBack(unit);
   if (unit.proof === 'failed') return 'finish-failed';
-  return unit.proof === 'completed' ? 'finish' : 'unknown';
+  if (unit.proof === 'completed') return 'finish';
+  return unit.hasToken ? fateByToken(unit) : 'unknown';
+}
+
+/** R3: what becomes of an autocommit write, or of a string that holds its whole transaction. */
+function fateByToken(unit: PendingUnit): Fate | 'in-doubt' {
+  if (unit.proof === 'committed') return unit.isAnswered ? 'finish' : 'lost';
+  switch (unit.verdict?.outcome) {
+    case undefined:
+      return 'in-doubt';
+    case 'committed':
+      return unit.isAnswered ? 'finish' : 'lost';
+    case 'not-committed':
+      return afterRollBack(unit);
+    case 'unknown':
+      return 'unknown';
+  }
+}
+
+/**
+ * It has left nothing behind in this database. What may have acted outside of it is not run again (A7); nor what was
+ * given in part: it would commit before the rest can be compared (R11).
+ */
+function afterRollBack(unit: PendingUnit): Fate {
+  if (unit.actsOutside !== null) return 'unknown';
+  return unit.given ? 'undone' : 'again';
 }
 
 /**

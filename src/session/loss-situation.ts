@@ -30,7 +30,19 @@ export type Proof =
   /** Its only statement has completed, in a protocol where that comes after the commit. */
   | 'completed'
   /** It got an ERROR: its (implicit) transaction is rolled back. */
-  | 'failed';
+  | 'failed'
+  /** A hidden statement of ours has failed, and its transaction with it: nothing of it took effect. */
+  | 'rolled-back';
+
+/** What was found out about a unit in doubt. */
+export interface Verdict {
+  readonly outcome: CommitOutcome;
+  /**
+   * It holds on every later server as well. A token that is there on one need not be on the next, nor the fence that one of
+   * them was given (design review A4; asynchronous replication).
+   */
+  readonly isFinal: boolean;
+}
 
 /** A unit without ReadyForQuery, in the order in which the application gave it. */
 export interface PendingUnit {
@@ -46,6 +58,12 @@ export interface PendingUnit {
   /** Why it must not run a second time even if all that it did here was rolled back; null if it may (A7). */
   readonly actsOutside: string | null;
   readonly proof: Proof;
+  /** It went out with a commit token: its outcome can be found out (R3, R6). */
+  readonly hasToken: boolean;
+  /** All of its answer but the end has come, so that nothing is lost if it took effect. */
+  readonly isAnswered: boolean;
+  /** What was found out about it on the new server; null if that was not asked. */
+  readonly verdict: Verdict | null;
   /** The application has given up on it (R15). */
   readonly withdrawn: boolean;
 }
@@ -68,6 +86,8 @@ export interface LossSituation {
   /** Why it can't be replayed (R7); null if it can. */
   readonly unreplayable: string | null;
   readonly mark: MarkState;
+  /** The open transaction was given up since (R5, R7): it must not be replayed on a later server either. */
+  readonly givenUp: Doom | null;
   readonly pending: readonly PendingUnit[];
 }
 
@@ -89,6 +109,8 @@ export type Fate =
   | 'unknown'
   /** `ResultLostError`: committed, but the result is lost. */
   | 'lost'
+  /** `TransactionNotReplayableError`: it did not take effect, and can't run again behind what was given of its result. */
+  | 'undone'
   /** The reason why the transaction is gone, and then like any statement of a doomed session. */
   | 'refuse'
   /** The application has given up on it: never send it (R15). */

@@ -1,5 +1,5 @@
 import { afterGivingUp, extendPlan, resolveAgain, afterVerdict, afterWithdrawal } from './loss-plan.ts';
-import type { PendingUnit, CommitOutcome, Doom, LossPlan } from './loss-situation.ts';
+import type { PendingUnit, Doom, LossPlan, Verdict } from './loss-situation.ts';
 
 /**
  * The life of one logical session, as data.
@@ -34,8 +34,6 @@ export type SessionState =
       readonly epoch: Epoch;
       readonly plan: LossPlan;
       readonly doom: Doom | null;
-      /** The pending unit that this server, and only this one, was found to have committed. */
-      readonly committed: number | null;
     }
   /** Terminal. */
   | { readonly kind: 'closed' };
@@ -45,7 +43,7 @@ export type SessionEvent =
   | { readonly kind: 'lost'; readonly epoch: Epoch; readonly plan: LossPlan }
   /** `plan`: made anew with what the new connection told about the statements; null to keep the old one. */
   | { readonly kind: 'reconnected'; readonly epoch: Epoch; readonly plan: LossPlan | null }
-  | { readonly kind: 'resolved'; readonly epoch: Epoch; readonly outcome: CommitOutcome }
+  | { readonly kind: 'resolved'; readonly epoch: Epoch; readonly verdict: Verdict }
   | { readonly kind: 'replayed'; readonly epoch: Epoch }
   /** The replay gave other results (R5), or can't be made (R7). */
   | { readonly kind: 'gave-up'; readonly epoch: Epoch; readonly doom: Doom }
@@ -99,12 +97,7 @@ export function transition(state: SessionState, event: SessionEvent): Transition
     case 'resolved':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'resolving') return illegal(state, event);
-      return proceed(
-        afterVerdict(state.plan.situation, state.unit, event.outcome),
-        state.epoch,
-        null,
-        event.outcome === 'committed' ? state.unit : null,
-      );
+      return proceed(afterVerdict(state.plan.situation, state.unit, event.verdict), state.epoch, null);
     case 'replayed':
       if (isLate(state, event.epoch)) return go(state);
       if (state.kind !== 'replaying') return illegal(state, event);
@@ -149,16 +142,13 @@ function onLost(state: Exclude<SessionState, { kind: 'closed' }>, epoch: Epoch, 
       return go({ kind: 'reconnecting', epoch: epoch + 1, plan, doom: state.doom }, { kind: 'reconnect' });
     case 'reconnecting':
       return go(state); // Told twice.
-    // The plan made at the first loss stays, with what was resolved since: nothing was let go in between (R10, R11).
+    // The plan made at the first loss stays, with what was resolved since and holds on any server: nothing was let go in
+    // between (R10, R11).
     case 'resolving':
     case 'replaying':
-      return go(
-        { kind: 'reconnecting', epoch: epoch + 1, plan: state.plan, doom: null },
-        { kind: 'reconnect' },
-      );
     case 'waiting': {
-      const plan = state.committed === null ? state.plan : resolveAgain(state.plan, state.committed);
-      const doom = state.committed === null ? state.doom : null;
+      const plan = resolveAgain(state.plan);
+      const doom = state.kind === 'waiting' && plan === state.plan ? state.doom : null;
       return go({ kind: 'reconnecting', epoch: epoch + 1, plan, doom }, { kind: 'reconnect' });
     }
     default:
@@ -188,12 +178,7 @@ function onReleased(
 }
 
 /** Goes into the phase that the plan asks for next. */
-function proceed(
-  plan: LossPlan,
-  epoch: Epoch,
-  doom: Doom | null,
-  committed: number | null = null,
-): Transition {
+function proceed(plan: LossPlan, epoch: Epoch, doom: Doom | null): Transition {
   if (plan.resolve !== null) {
     return go(
       { kind: 'resolving', epoch, plan, unit: plan.resolve },
@@ -201,12 +186,11 @@ function proceed(
     );
   }
   if (plan.transaction === 'replay') return go({ kind: 'replaying', epoch, plan }, { kind: 'replay' });
-  const waiting: SessionState = { kind: 'waiting', epoch, plan, doom: plan.doom ?? doom, committed };
-  return go(waiting, { kind: 'await-release' });
+  return go({ kind: 'waiting', epoch, plan, doom: plan.doom ?? doom }, { kind: 'await-release' });
 }
 
 function await_(epoch: Epoch, plan: LossPlan, doom: Doom | null, ...before: Effect[]): Transition {
-  return go({ kind: 'waiting', epoch, plan, doom, committed: null }, ...before, { kind: 'await-release' });
+  return go({ kind: 'waiting', epoch, plan, doom }, ...before, { kind: 'await-release' });
 }
 
 /** While recovering: what waits is never let go (R15). A verdict that was already reached stays. */
@@ -234,7 +218,7 @@ function onWithdrawn(
     case 'replaying': {
       // Not by ROLLBACK: units of the journal may be on their way behind it, and would commit by themselves. The server
       // rolls back what loses its connection.
-      const plan = withdrawAll(state.plan);
+      const plan = resolveAgain(withdrawAll(state.plan));
       return go(
         { kind: 'reconnecting', epoch: state.epoch + 1, plan, doom: plan.doom },
         { kind: 'discard-connection' },

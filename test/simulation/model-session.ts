@@ -246,7 +246,11 @@ export class ModelSession {
             : 'not-committed';
         this.#planIsFinal = true;
         this.#count(`resolved ${outcome}`);
-        this.dispatch({ kind: 'resolved', epoch: state.epoch, outcome });
+        this.dispatch({
+          kind: 'resolved',
+          epoch: state.epoch,
+          verdict: { outcome, isFinal: outcome !== 'committed' },
+        });
         return;
       }
       case 'replaying':
@@ -504,6 +508,7 @@ export class ModelSession {
       failed: this.#journal.status === FAILED,
       unreplayable: this.#journal.open ? this.#journal.unreplayable : null,
       mark: this.#markState,
+      givenUp: null,
       pending: this.#facts(),
     });
   }
@@ -517,6 +522,9 @@ export class ModelSession {
       repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
       actsOutside: null,
       proof: proofOf(unit),
+      hasToken: false,
+      isAnswered: false,
+      verdict: null,
       withdrawn: unit.withdrawn,
     }));
   }

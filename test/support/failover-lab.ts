@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import type { ClientConfig, PoolConfig } from '../../src/pg.ts';
+import { createTokenObjectsSql } from '../../src/pg/token/token-objects.ts';
 import { Client, Pool } from '../../src/pg.ts';
 import type { PostgresClusterOptions } from './postgres-cluster.ts';
 import { PostgresCluster } from './postgres-cluster.ts';
@@ -17,6 +18,8 @@ export type WatchedPool = Pool & { readonly seen: WatchedEvents };
 export interface FailoverLabOptions extends PostgresClusterOptions {
   /** Runs once, as the application's role. */
   readonly setUp?: string;
+  /** The database has the objects of commit tokens. Default: as the variable HOLDFAST_TEST_TOKENS says. */
+  readonly tokens?: boolean;
 }
 
 /**
@@ -56,9 +59,10 @@ export class FailoverLab {
   }
 
   async #start(): Promise<void> {
-    const { setUp = '', ...options } = this.#options;
+    const { setUp = '', tokens = Boolean(process.env['HOLDFAST_TEST_TOKENS']), ...options } = this.#options;
     this.#cluster = await PostgresCluster.start(options);
     for (const node of this.#cluster.nodes) this.#proxies.set(node, await TcpProxy.start(node));
+    if (tokens) await this.primary.query(createTokenObjectsSql({ schema: 'holdfast' }));
     const client = await this.stock();
     await client.query(`CREATE TABLE note (text text); ${setUp}`);
   }

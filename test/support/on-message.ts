@@ -45,3 +45,13 @@ export function loseAnswers(proxy: TcpProxy, connection: ProxyConnection): Verdi
   proxy.onBackendMessage = (_type, _body, from) => (from === connection ? 'drop' : undefined);
   return 'drop';
 }
+
+/** Swallows all that clients send from now on. Resolves when the first of it has come. */
+export async function loseQuestions(proxy: TcpProxy): Promise<void> {
+  await new Promise<void>((resolve) => {
+    proxy.onFrontendMessage = () => {
+      resolve();
+      return 'drop';
+    };
+  });
+}

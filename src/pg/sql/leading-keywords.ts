@@ -7,6 +7,8 @@ export interface StatementHead {
   readonly words: readonly string[];
   /** True if nothing stands before the semicolon or the end of the text. */
   readonly isEmpty: boolean;
+  /** Where its first token stands in the text; behind the last one if it is empty. */
+  readonly start: number;
 }
 
 const MAX_WORDS = 6;
@@ -24,10 +26,12 @@ export function statementHeads(text: string, options?: LexerOptions): readonly S
   let isEmpty = true;
   let isLeading = true;
   let depth = 0;
+  let first = -1;
   for (const { kind, start, end } of tokens(text, options)) {
     if (kind === 'semicolon' && depth <= 0) {
-      heads.push({ words, isEmpty });
+      heads.push({ words, isEmpty, start: first < 0 ? start : first });
       words = [];
+      first = -1;
       isEmpty = true;
       isLeading = true;
       depth = 0;
@@ -36,10 +40,11 @@ export function statementHeads(text: string, options?: LexerOptions): readonly S
     if (kind === 'open') depth += 1;
     if (kind === 'close') depth -= 1;
     isEmpty = false;
+    if (first < 0) first = start;
     isLeading &&= kind === 'word' && words.length < MAX_WORDS;
     if (isLeading) words.push(upperCased(text.slice(start, end)));
   }
-  heads.push({ words, isEmpty });
+  heads.push({ words, isEmpty, start: first < 0 ? text.length : first });
   return heads;
 }
 

@@ -1,7 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { afterGivingUp, afterVerdict, afterWithdrawal, planLoss } from '../../../src/session/loss-plan.ts';
-import type { Fate, LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-situation.ts';
+import type {
+  Fate,
+  LossPlan,
+  LossSituation,
+  PendingUnit,
+  Verdict,
+} from '../../../src/session/loss-situation.ts';
 import {
   autocommit,
   begin,
@@ -10,6 +16,7 @@ import {
   commitAndBegin,
   commitAndWrite,
   EVERY_KIND,
+  found,
   inTransaction,
   prepare,
   proved,
@@ -228,11 +235,8 @@ describe('R6: a COMMIT in flight with a mark is resolved before anything is deci
 });
 
 describe('R6: the verdict', () => {
-  const after = (
-    outcome: Parameters<typeof afterVerdict>[2],
-    index: number,
-    ...pending: PendingUnit[]
-  ): LossPlan => afterVerdict(inTransaction(...pending), index, outcome);
+  const after = (outcome: Verdict['outcome'], index: number, ...pending: PendingUnit[]): LossPlan =>
+    afterVerdict(inTransaction(...pending), index, found(outcome));
 
   check('committed', after('committed', 0, commit), 'gone', ['finish']);
   check(
@@ -291,14 +295,14 @@ describe('R6: the verdict', () => {
   );
   check(
     'not committed, and it can not be replayed (R7)',
-    afterVerdict(unreplayable(inTransaction(commit)), 0, 'not-committed'),
+    afterVerdict(unreplayable(inTransaction(commit)), 0, found('not-committed')),
     'gone',
     ['refuse'],
     'not-replayable',
   );
 
   it('of a unit that does not exist is a defect', () => {
-    expect(() => afterVerdict(inTransaction(commit), 1, 'committed')).toThrow(RangeError);
+    expect(() => afterVerdict(inTransaction(commit), 1, found('committed'))).toThrow(RangeError);
   });
 });
 
@@ -447,15 +451,18 @@ describe('the application gives up while the session recovers (R15)', () => {
   it('still finds out what became of a COMMIT, and does not send it again', () => {
     const plan = all(planLoss(inTransaction(commit)));
     expect(plan.resolve).toBe(0);
-    expect(afterVerdict(plan.situation, 0, 'not-committed')).toMatchObject({
+    expect(afterVerdict(plan.situation, 0, found('not-committed'))).toMatchObject({
       fates: ['refuse'],
       doom: { kind: 'withdrawn' },
     });
-    expect(afterVerdict(plan.situation, 0, 'committed')).toMatchObject({ fates: ['finish'], doom: null });
+    expect(afterVerdict(plan.situation, 0, found('committed'))).toMatchObject({
+      fates: ['finish'],
+      doom: null,
+    });
   });
 
   it('keeps a verdict that was reached', () => {
-    const plan = all(afterVerdict(inTransaction(commit, unsent(write)), 0, 'committed'));
+    const plan = all(afterVerdict(inTransaction(commit, unsent(write)), 0, found('committed')));
     expect(plan.fates).toEqual(['finish', 'withdraw']);
   });
 
@@ -486,6 +493,7 @@ const situations: fc.Arbitrary<LossSituation> = fc
     open,
     failed: false,
     unreplayable: open ? reason : null,
+    givenUp: null,
     mark: state,
     pending: pending.slice(0, gaveUp ? 1 : 5).map(({ kind, dropped }, i): PendingUnit => ({
       ...kind,
@@ -514,7 +522,7 @@ function finalPlans(
     return [{ plan, notCommitted: situation.mark === 'no-xid' ? notCommitted : null }];
   const { resolve } = plan;
   return OUTCOMES.map((outcome) => ({
-    plan: afterVerdict(situation, resolve, outcome),
+    plan: afterVerdict(situation, resolve, found(outcome)),
     notCommitted: outcome === 'not-committed' ? resolve : null,
   }));
 }
@@ -570,7 +578,7 @@ describe('in any situation', () => {
         expect(pending[plan.resolve]).toMatchObject({ sent: true });
         expect(situation.mark).toBe('known');
         for (const outcome of ['not-committed', 'unknown'] as const) {
-          const { fates } = afterVerdict(situation, plan.resolve, outcome);
+          const { fates } = afterVerdict(situation, plan.resolve, found(outcome));
           expect(fates[plan.resolve]).not.toMatch(/^(finish|lost)$/);
         }
       }),

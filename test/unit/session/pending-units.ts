@@ -1,4 +1,4 @@
-import type { LossPlan, LossSituation, PendingUnit } from '../../../src/session/loss-situation.ts';
+import type { LossPlan, LossSituation, PendingUnit, Verdict } from '../../../src/session/loss-situation.ts';
 
 /** Pending units as the engine describes them, and what the application must be able to rely on in any plan. */
 
@@ -10,6 +10,9 @@ const PLAIN: PendingUnit = {
   repeatable: false,
   actsOutside: null,
   proof: 'nothing',
+  hasToken: false,
+  isAnswered: false,
+  verdict: null,
   withdrawn: false,
 };
 
@@ -54,11 +57,11 @@ export function proved(unit: PendingUnit, proof: PendingUnit['proof']): PendingU
 }
 
 export function autocommit(...pending: PendingUnit[]): LossSituation {
-  return { open: false, failed: false, unreplayable: null, mark: 'unknown', pending };
+  return { open: false, failed: false, unreplayable: null, mark: 'unknown', givenUp: null, pending };
 }
 
 export function inTransaction(...pending: PendingUnit[]): LossSituation {
-  return { open: true, failed: false, unreplayable: null, mark: 'known', pending };
+  return { open: true, failed: false, unreplayable: null, mark: 'known', givenUp: null, pending };
 }
 
 /** True behind the unit if one was open in front of it, or if it opens one: what the application's text says. */
@@ -132,4 +135,9 @@ function mayBeInsideString({ situation: { pending } }: LossPlan): boolean {
   return pending.some(
     ({ ending }) => ending !== 'none' && (!SOLE_ENDINGS.has(ending) || ending === 'commit-and-chain'),
   );
+}
+
+/** What is found out by the log position: that something was not committed holds for ever. */
+export function found(outcome: Verdict['outcome']): Verdict {
+  return { outcome, isFinal: outcome !== 'committed' };
 }

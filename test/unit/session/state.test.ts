@@ -2,7 +2,17 @@ import { describe, expect, it } from 'vitest';
 import { afterVerdict, planLoss } from '../../../src/session/loss-plan.ts';
 import type { LossPlan, PendingUnit } from '../../../src/session/loss-situation.ts';
 import { INITIAL, transition, type SessionEvent, type SessionState } from '../../../src/session/state.ts';
-import { autocommit, begin, chain, commit, inTransaction, rollback, unsent, write } from './pending-units.ts';
+import {
+  autocommit,
+  begin,
+  chain,
+  commit,
+  found,
+  inTransaction,
+  rollback,
+  unsent,
+  write,
+} from './pending-units.ts';
 
 const DOOM = { kind: 'diverged', reason: 'other rows' } as const;
 
@@ -18,7 +28,7 @@ const STATES = {
   reconnecting: { kind: 'reconnecting', epoch: 5, plan: replay, doom: null },
   resolving: { kind: 'resolving', epoch: 5, plan: inDoubt, unit: 0 },
   replaying: { kind: 'replaying', epoch: 5, plan: replay },
-  waiting: { kind: 'waiting', epoch: 5, plan: replay, doom: null, committed: null },
+  waiting: { kind: 'waiting', epoch: 5, plan: replay, doom: null },
   closed: { kind: 'closed' },
 } as const satisfies Record<string, SessionState>;
 
@@ -27,9 +37,9 @@ function events(epoch: number) {
     connected: { kind: 'connected', epoch },
     lost: { kind: 'lost', epoch, plan: replay },
     reconnected: { kind: 'reconnected', epoch, plan: null },
-    committed: { kind: 'resolved', epoch, outcome: 'committed' },
-    notCommitted: { kind: 'resolved', epoch, outcome: 'not-committed' },
-    unknown: { kind: 'resolved', epoch, outcome: 'unknown' },
+    committed: { kind: 'resolved', epoch, verdict: found('committed') },
+    notCommitted: { kind: 'resolved', epoch, verdict: found('not-committed') },
+    unknown: { kind: 'resolved', epoch, verdict: found('unknown') },
     replayed: { kind: 'replayed', epoch },
     gaveUp: { kind: 'gave-up', epoch, doom: DOOM },
     released: { kind: 'released', epoch, pending: [write] },
@@ -160,7 +170,11 @@ describe('the plan made at the first loss', () => {
   });
 
   it('asks again whether it is committed if that server is lost as well, before anybody was told', () => {
-    const { state } = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'committed' });
+    const { state } = transition(STATES.resolving, {
+      kind: 'resolved',
+      epoch: 5,
+      verdict: found('committed'),
+    });
     const again = transition(lose(state, 5), { kind: 'reconnected', epoch: 6, plan: null });
     expect(again).toMatchObject({
       state: { kind: 'resolving', unit: 0 },
@@ -169,10 +183,18 @@ describe('the plan made at the first loss', () => {
   });
 
   it('keeps the other verdicts over later losses', () => {
-    const unknown = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'unknown' }).state;
+    const unknown = transition(STATES.resolving, {
+      kind: 'resolved',
+      epoch: 5,
+      verdict: found('unknown'),
+    }).state;
     const still = transition(lose(unknown, 5), { kind: 'reconnected', epoch: 6, plan: null }).state;
     expect(still).toMatchObject({ kind: 'waiting', plan: { fates: ['unknown'] } });
-    const not = transition(STATES.resolving, { kind: 'resolved', epoch: 5, outcome: 'not-committed' }).state;
+    const not = transition(STATES.resolving, {
+      kind: 'resolved',
+      epoch: 5,
+      verdict: found('not-committed'),
+    }).state;
     expect(not.kind).toBe('replaying');
     expect(transition(lose(not, 5), { kind: 'reconnected', epoch: 6, plan: null }).state.kind).toBe(
       'replaying',
@@ -196,10 +218,7 @@ describe('the plan made at the first loss', () => {
 
 describe('what the application asks for while the session recovers', () => {
   const released = (plan: LossPlan, pending: readonly PendingUnit[]) =>
-    transition(
-      { kind: 'waiting', epoch: 1, plan, doom: null, committed: null },
-      { kind: 'released', epoch: 1, pending },
-    );
+    transition({ kind: 'waiting', epoch: 1, plan, doom: null }, { kind: 'released', epoch: 1, pending });
 
   it('is sent', () => {
     expect(released(nothing, [unsent(write)]).effects).toMatchObject([
@@ -208,7 +227,7 @@ describe('what the application asks for while the session recovers', () => {
   });
 
   it('is refused if it meant a transaction that no server has', () => {
-    const plan = afterVerdict(inTransaction(chain), 0, 'committed');
+    const plan = afterVerdict(inTransaction(chain), 0, found('committed'));
     const { state, effects } = released(plan, [chain, unsent(write)]);
     expect(effects).toMatchObject([{ kind: 'resume', plan: { fates: ['lost', 'refuse'] } }]);
     expect(state).toMatchObject({ doom: { kind: 'outcome-unknown' } });
@@ -217,7 +236,7 @@ describe('what the application asks for while the session recovers', () => {
 
 describe('a second loss behind a doom', () => {
   it('does not plan anew for a journal that is empty by now', () => {
-    let state: SessionState = { kind: 'waiting', epoch: 5, plan: gone, doom: gone.doom, committed: null };
+    let state: SessionState = { kind: 'waiting', epoch: 5, plan: gone, doom: gone.doom };
     ({ state } = transition(state, { kind: 'lost', epoch: 5, plan: planLoss(autocommit(write)) }));
     ({ state } = transition(state, { kind: 'reconnected', epoch: 6, plan: planLoss(autocommit(write)) }));
     expect(state).toMatchObject({ kind: 'waiting', plan: { fates: ['refuse'] }, doom: gone.doom });
@@ -254,7 +273,7 @@ describe('a doom', () => {
 describe('the application gives up (R15)', () => {
   const fatesAfter = (plan: LossPlan, pending = plan.situation.pending): unknown => {
     const { state } = transition(
-      { kind: 'waiting', epoch: 1, plan, doom: null, committed: null },
+      { kind: 'waiting', epoch: 1, plan, doom: null },
       { kind: 'withdrawn', pending },
     );
     const { state: online, effects } = transition(state, { kind: 'released', epoch: 1, pending });
@@ -288,7 +307,11 @@ describe('the application gives up (R15)', () => {
 
   it('while the COMMIT is resolved: if it is not committed it is not sent again', () => {
     const { state } = transition(STATES.resolving, { kind: 'withdrawn', pending: [commit] });
-    const { state: next } = transition(state, { kind: 'resolved', epoch: 5, outcome: 'not-committed' });
+    const { state: next } = transition(state, {
+      kind: 'resolved',
+      epoch: 5,
+      verdict: found('not-committed'),
+    });
     expect(next).toMatchObject({
       kind: 'waiting',
       doom: { kind: 'withdrawn' },

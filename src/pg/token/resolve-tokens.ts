@@ -1,0 +1,69 @@
+import type { SqlRunner } from '../sql-runner.ts';
+import { tokenText } from './token-key.ts';
+import { resolveToken, type TokenInDoubt, type TokenReason } from './token-resolver.ts';
+
+/** Stable names, for events and tests. */
+export type TokensReason = TokenReason;
+
+export interface TokensInDoubt extends Omit<TokenInDoubt, 'token'> {
+  /** The keys of all attempts to commit the same, in order. */
+  readonly keys: readonly Buffer[];
+  /** The identifier, if what is in doubt is a PREPARE TRANSACTION: 'committed' then means that it took effect. */
+  readonly preparedAs: string | null;
+}
+
+export interface TokensResolution {
+  readonly outcome: 'committed' | 'not-committed' | 'unknown';
+  readonly reason: TokensReason;
+}
+
+const PREPARED_SQL =
+  'SELECT 1 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) $1::pg_catalog.text ' +
+  'AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()';
+
+/** A prepared transaction holds its token: who asks for that waits until it is over. */
+const PREPARED_WAIT_MILLIS = 500;
+
+/**
+ * Finds out by the tokens of all attempts what became of a unit (R3, R6): it took effect if any of them did. Not committed
+ * only if each is fenced: the first may have committed on a branch of the history that only this server follows.
+ */
+export async function resolveTokens({
+  keys,
+  preparedAs,
+  ...question
+}: TokensInDoubt): Promise<TokensResolution> {
+  let last: TokensResolution = { outcome: 'unknown', reason: 'token-refused' };
+  let unknown: TokensResolution | null = null;
+  for (const key of keys) {
+    const { outcome, reason } =
+      preparedAs === null
+        ? await resolveToken({ ...question, token: tokenText(key) })
+        : await resolvePrepared(question, tokenText(key), preparedAs);
+    if (outcome === 'committed') return { outcome, reason };
+    last = { outcome: outcome === 'fenced' ? 'not-committed' : 'unknown', reason };
+    if (outcome === 'unknown') unknown ??= last;
+    if (question.signal.aborted) break;
+  }
+  return unknown ?? last;
+}
+
+/** Its token stays locked for as long as the transaction is prepared. */
+async function resolvePrepared(
+  question: Omit<TokenInDoubt, 'token'>,
+  token: string,
+  preparedAs: string,
+): ReturnType<typeof resolveToken> {
+  const { runner, signal } = question;
+  for (;;) {
+    const shortly = AbortSignal.any([signal, AbortSignal.timeout(PREPARED_WAIT_MILLIS)]);
+    const resolution = await resolveToken({ ...question, token, signal: shortly });
+    if (resolution.reason !== 'still-in-progress' || signal.aborted) return resolution;
+    if (await isPrepared(runner, preparedAs)) return { outcome: 'committed', reason: 'token-committed' };
+  }
+}
+
+async function isPrepared(runner: SqlRunner, identifier: string): Promise<boolean> {
+  const rows = await runner.run(PREPARED_SQL, [identifier]);
+  return rows.length > 0;
+}

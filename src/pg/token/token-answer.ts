@@ -1,0 +1,34 @@
+import { BackendType } from '../backend-messages.ts';
+import { errorCode } from '../response-hash.ts';
+import type { Responder } from '../server-connection.ts';
+import type { TokenRefusal } from './unit-token.ts';
+
+/** Takes the answer to a token that goes out as a unit of its own. */
+export class TokenAnswer implements Responder {
+  readonly #done: (refusal: TokenRefusal | null) => void;
+  #refusal: TokenRefusal | null = null;
+
+  /** @param done not called if the connection is lost before */
+  constructor(done: (refusal: TokenRefusal | null) => void) {
+    this.#done = done;
+  }
+
+  message(type: number, bytes: Buffer, start: number, end: number): boolean {
+    if (type === BackendType.ErrorResponse) {
+      this.#refusal ??= {
+        code: errorCode(bytes, start, end),
+        message: Buffer.from(bytes.subarray(start, end)),
+      };
+    }
+    return false;
+  }
+
+  ready(): boolean {
+    this.#done(this.#refusal);
+    return false;
+  }
+
+  abandoned(): void {
+    // The session is told of the loss as a whole.
+  }
+}

@@ -1,0 +1,189 @@
+import { FAILED } from '../../session/journal.ts';
+import type { Conversation } from '../conversation.ts';
+import { readQuery } from '../frontend-messages.ts';
+import { HeldAnswer } from './held-answer.ts';
+import type { PgUnit } from '../pg-unit.ts';
+import type { ServerConnection } from '../server-connection.ts';
+import { commitStart } from '../sql/token-place.ts';
+import { TokenAnswer } from './token-answer.ts';
+import { queryWithToken, TokenMessages } from './token-messages.ts';
+import { isForApplication, UnitToken, type TokenRefusal, type UnitTokenShape } from './unit-token.ts';
+import { endingOf, isSessionCommand, onlyOpens, opensTransaction } from '../unit-facts.ts';
+
+/** Where the tokens of one session come from: what is known of the database's token table. */
+export interface TokenSource {
+  /** The hidden statement with `$1` for the key. */
+  readonly sql: string;
+  /** A new key, 16 bytes. */
+  nextKey(): Buffer;
+  /** A server did not take a token. True if it may be tried once more with another one. */
+  refused(refusal: TokenRefusal): boolean;
+}
+
+/** What the keeper needs of its session. */
+export interface TokenHost {
+  /** It surely reads only, and what proves that can't have changed meanwhile. */
+  isSurelyRead(unit: PgUnit): boolean;
+  /** The open transaction may have written. */
+  readonly mayHaveWritten: boolean;
+  /** A server has refused the unit's token, and its transaction with it: it must be brought back by a replay. */
+  tokenRefused(unit: PgUnit): void;
+}
+
+/** How often one unit is sent with a token before it is sent without. */
+const MAX_REFUSALS = 2;
+
+/**
+ * Sends a commit token with each unit that may commit something (R3, R6): with COMMIT, and with an autocommit write in its
+ * own implicit transaction. The token is written only if the transaction has an xid, so that what only reads stays free
+ * of writes, whatever it is taken for (commit-token facts, A6).
+ */
+export class TokenKeeper {
+  readonly #conversation: Conversation;
+  readonly #host: TokenHost;
+  #source: TokenSource | null = null;
+  #messages: TokenMessages | null = null;
+
+  constructor(host: TokenHost, conversation: Conversation) {
+    this.#host = host;
+    this.#conversation = conversation;
+  }
+
+  /** A new connection; null if there are no tokens there. */
+  connected(source: TokenSource | null, isPooled: boolean): void {
+    this.#source = source;
+    this.#messages = source === null ? null : new TokenMessages(source.sql, !isPooled);
+  }
+
+  get isOn(): boolean {
+    return this.#source !== null;
+  }
+
+  /** DEALLOCATE, DISCARD, or code that nobody could read. */
+  statementMayBeGone(): void {
+    this.#messages?.statementMayBeGone();
+  }
+
+  /**
+   * What ends a transaction leaves only when all in front of it is answered: what it does, and whether it can have a token,
+   * depends on that.
+   */
+  mustWait(unit: PgUnit): boolean {
+    return this.isOn && unit !== this.#conversation.pending[0] && endingOf(unit) !== 'none';
+  }
+
+  /** The unit is about to be written. Decides whether a token goes with it, and prepares its answer for that. */
+  sending(unit: PgUnit, connection: ServerConnection): void {
+    const source = this.#source;
+    if (source === null || unit.tokenRefusals >= MAX_REFUSALS) return;
+    const shape = this.#shapeFor(unit);
+    if (shape === null) return;
+    const token = new UnitToken(source.nextKey(), shape);
+    unit.token = token;
+    unit.tokenKeys = unit.tokenKeys.length === 0 ? [token.key] : [...unit.tokenKeys, token.key];
+    if (token.position === 'in-front') {
+      connection.expect(
+        new TokenAnswer((refusal) => {
+          this.#answered(unit, token, refusal);
+        }),
+      );
+    } else if (mayHold(unit) && this.#conversation.isFresh(unit)) unit.held = new HeldAnswer();
+  }
+
+  /** The bytes to write in place of the unit's own, from `view` on: with its token. */
+  bytesFor(unit: PgUnit, view: Buffer): Buffer {
+    const { token } = unit;
+    const messages = this.#messages;
+    if (token === null || messages === null) return view;
+    const begins = unit.writtenTo === unit.start;
+    switch (token.position) {
+      case 'in-front':
+        return begins ? Buffer.concat([messages.unit(token.key), view]) : view;
+      case 'in-string': {
+        if (!begins) return view; // Data of a COPY.
+        const end = 1 + view.readUInt32BE(1);
+        const text = readQuery(view, 5, end);
+        // In front of the first COMMIT, or at the end.
+        const at = commitStart(text)?.start ?? text.length;
+        return Buffer.concat([queryWithToken(text, at, messages.statement(token.key)), view.subarray(end)]);
+      }
+      case 'inside':
+        if (unit.simple) return messages.behindQuery(readQuery(view, 5, view.length), token.key);
+        if (!unit.closed) return view;
+        if (!unit.isPlain) token.follows(unit.asked);
+        return messages.behind(view, token.key, unit.isPlain);
+    }
+  }
+
+  /** Null if no token goes with the unit. */
+  #shapeFor(unit: PgUnit): UnitTokenShape | null {
+    const { journal, pending } = this.#conversation;
+    const ending = endingOf(unit);
+    if (journal.open) {
+      if (journal.status === FAILED || !this.#host.mayHaveWritten) return null;
+      switch (ending) {
+        case 'commit':
+        case 'commit-and-chain':
+        case 'prepare':
+          return { position: 'in-front', visible: 0 };
+        case 'trailing-commit':
+        case 'commit-inside':
+          return inString(unit);
+        default:
+          return null;
+      }
+    }
+    if (
+      pending[0] !== unit &&
+      pending.some((one) => one !== unit && (onlyOpens(one) || opensTransaction(one)))
+    )
+      return null;
+    if (ending === 'trailing-commit') return inString(unit);
+    if (ending !== 'none' || opensTransaction(unit) || isSessionCommand(unit)) return null;
+    if (this.#host.isSurelyRead(unit)) return null;
+    return unit.simple ? shapeOfQuery(unit) : shapeOfExtended(unit);
+  }
+
+  #answered(unit: PgUnit, token: UnitToken, refusal: TokenRefusal | null): void {
+    if (refusal === null) return;
+    token.refused(refusal);
+    // The COMMIT behind it has become a ROLLBACK: its answer is not for the application.
+    if (!isForApplication(refusal)) this.#host.tokenRefused(unit);
+  }
+
+  /** The unit's transaction is rolled back because a server refused its token; it will run again. */
+  noteRefusal(unit: PgUnit, refusal: TokenRefusal): void {
+    const mayTryAgain = this.#source?.refused(refusal) === true;
+    unit.tokenRefusals = mayTryAgain ? unit.tokenRefusals + 1 : MAX_REFUSALS;
+  }
+}
+
+function inString(unit: PgUnit): UnitTokenShape | null {
+  if (!unit.simple) return null;
+  const commit = commitStart(unit.texts[0]?.text ?? '');
+  return commit === null ? null : { position: 'in-string', visible: commit.statement };
+}
+
+function shapeOfQuery(unit: PgUnit): UnitTokenShape | null {
+  const [text] = unit.texts;
+  switch (text?.tokenPlace) {
+    case 'extended':
+      return { position: 'inside', visible: 1, isConverted: true };
+    case 'appended':
+      return { position: 'in-string', visible: text.commands.length };
+    default:
+      return null;
+  }
+}
+
+function shapeOfExtended(unit: PgUnit): UnitTokenShape | null {
+  if (unit.texts.length === 0 || !unit.texts.every((text) => text.mayCarryToken)) return null;
+  if (unit.closed && unit.executes === 0) return null;
+  if (unit.isPlain && unit.closed) return { position: 'inside', visible: unit.executes };
+  return { position: 'inside', visible: null, countsAll: true };
+}
+
+/** Its reader waits for nothing before the whole answer. */
+function mayHold(unit: PgUnit): boolean {
+  return unit.closed && !unit.hasFlush && !unit.texts.some((text) => text.mayCopy);
+}

@@ -1,0 +1,129 @@
+import { BackendType } from '../backend-messages.ts';
+import { errorCode } from '../response-hash.ts';
+
+/**
+ * Where a commit token stands (commit-token facts, A1, A2):
+ *
+ * - `'in-front'`: a unit of its own in the same write as the COMMIT behind it, with a Sync between the two;
+ * - `'inside'`: extended messages behind the application's, in front of the one Sync;
+ * - `'in-string'`: a statement more in the application's string.
+ */
+export type TokenPosition = 'in-front' | 'inside' | 'in-string';
+
+/** What the server said to a token that it did not take. */
+export interface TokenRefusal {
+  /** SQLSTATE. */
+  readonly code: string;
+  /** The whole ErrorResponse. */
+  readonly message: Buffer;
+}
+
+/** Errors that are the application's business: they say something of its own transaction, or of its own wish to stop. */
+const OF_THE_APPLICATION = /^(?:40|53|55P03|57014)/;
+
+export function isForApplication({ code }: TokenRefusal): boolean {
+  return OF_THE_APPLICATION.test(code);
+}
+
+export interface UnitTokenShape {
+  readonly position: TokenPosition;
+  /** How many answers are the application's before the token's come; of what, `countsAll` says. Null: see `follows`. */
+  readonly visible: number | null;
+  /** Each message of the application's is answered and counted; otherwise only what its statements come to. */
+  readonly countsAll?: boolean;
+  /** The application sent a Query, and knows nothing of the extended protocol's answers. */
+  readonly isConverted?: boolean;
+}
+
+/**
+ * The commit token that goes out with a unit: it is there if and only if what the unit wrote is committed (R3, R6). Tells
+ * of each message of the answer whether it is the application's.
+ */
+export class UnitToken {
+  /** Its key, 16 bytes. */
+  readonly key: Buffer;
+  readonly position: TokenPosition;
+  readonly #countsAll: boolean;
+  readonly #isConverted: boolean;
+  #visible: number;
+  #seen = 0;
+  #isHiding = false;
+  #refusal: TokenRefusal | null = null;
+
+  constructor(key: Buffer, { position, visible, countsAll = false, isConverted = false }: UnitTokenShape) {
+    this.key = key;
+    this.position = position;
+    this.#countsAll = countsAll;
+    this.#isConverted = isConverted;
+    this.#visible = visible ?? Number.POSITIVE_INFINITY;
+    this.#pass();
+  }
+
+  /** The token is being sent behind so many messages of the application's. */
+  follows(asked: number): void {
+    this.#visible = asked;
+    this.#pass();
+  }
+
+  /** All that stood in front of the token has been answered. */
+  get isReached(): boolean {
+    return this.#seen >= this.#visible;
+  }
+
+  #pass(): void {
+    if (this.position !== 'in-front' && this.#seen === this.#visible) this.#isHiding = true;
+  }
+
+  /** Why the server did not take it: the transaction is rolled back. */
+  get refusal(): TokenRefusal | null {
+    return this.#refusal;
+  }
+
+  /** Of a token that has an answer of its own. */
+  refused(refusal: TokenRefusal): void {
+    this.#refusal = refusal;
+  }
+
+  /** A message of the unit's answer. False: it is not for the application. */
+  isVisible(type: number, bytes: Buffer, start: number, end: number): boolean {
+    if (this.#refusal !== null) return false;
+    if (this.#isHiding) {
+      if (type === BackendType.ErrorResponse) {
+        this.#refusal = {
+          code: errorCode(bytes, start, end),
+          message: Buffer.from(bytes.subarray(start, end)),
+        };
+      } else if (type === BackendType.CommandComplete) this.#isHiding = false;
+      return false;
+    }
+    if (this.#ends(type)) {
+      this.#seen++;
+      this.#pass();
+    }
+    return !(this.#isConverted && isOfTheExtendedProtocol(type));
+  }
+
+  /** True for what is the last answer to something that was asked. */
+  #ends(type: number): boolean {
+    switch (type) {
+      case BackendType.CommandComplete:
+      case BackendType.EmptyQueryResponse:
+      case BackendType.PortalSuspended:
+        return true;
+      case BackendType.ParseComplete:
+      case BackendType.BindComplete:
+      case BackendType.CloseComplete:
+      case BackendType.RowDescription:
+      case BackendType.NoData:
+        return this.#countsAll;
+      default:
+        return false;
+    }
+  }
+}
+
+function isOfTheExtendedProtocol(type: number): boolean {
+  return (
+    type === BackendType.ParseComplete || type === BackendType.BindComplete || type === BackendType.NoData
+  );
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+import type { CommitResolved } from '../../../src/events.ts';
+import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
+import { loseAnswers, loseQuestions, onMessage } from '../../support/on-message.ts';
+
+/** Each way in which an application sends one write by itself. */
+const FORMS: readonly { readonly name: string; readonly run: (client: WatchedClient) => Promise<unknown> }[] =
+  [
+    { name: 'text alone', run: (client) => client.query(`INSERT INTO note VALUES ('a')`) },
+    { name: 'with parameters', run: (client) => client.query('INSERT INTO note VALUES ($1)', ['a']) },
+    {
+      name: 'a named statement',
+      run: (client) => client.query({ name: 'write', text: 'INSERT INTO note VALUES ($1)', values: ['a'] }),
+    },
+    { name: 'two statements', run: (client) => client.query(`INSERT INTO note VALUES ('a'); SELECT 1`) },
+    {
+      name: 'a transaction in one string',
+      run: (client) => client.query(`BEGIN; INSERT INTO note VALUES ('a'); COMMIT`),
+    },
+    {
+      name: 'with a result',
+      run: async (client) => {
+        const { rows } = await client.query(`INSERT INTO note VALUES ('a') RETURNING text`);
+        expect(rows).toEqual([{ text: 'a' }]);
+      },
+    },
+    {
+      name: 'with a comment at the end',
+      run: (client) => client.query(`INSERT INTO note VALUES ('a') -- b`),
+    },
+  ];
+
+describe('R3: an autocommit write is in flight', () => {
+  const lab = FailoverLab.forThisSuite({ tokens: true });
+
+  async function connect(): Promise<WatchedClient & { readonly verdicts: string[] }> {
+    const client = await lab.connect({ failover: { commitOutcome: 'token' } });
+    const verdicts: string[] = [];
+    client.failover!.on('commitResolved', ({ outcome, reason }: CommitResolved) =>
+      verdicts.push(`${outcome} ${reason}`),
+    );
+    return Object.assign(client, { verdicts });
+  }
+
+  for (const { name, run } of FORMS) {
+    it(`${name}: runs as ever`, async () => {
+      const client = await connect();
+      await run(client);
+      await run(client);
+      expect(await lab.notes()).toEqual(['a', 'a']);
+      expect(client.verdicts).toEqual([]);
+      expect(client.seen.isQuiet).toBe(true);
+    });
+
+    it(`${name}: takes effect once if it never reached the server`, async () => {
+      const client = await connect();
+      const sent = loseQuestions(lab.proxy);
+      const write = run(client);
+      await sent;
+      await lab.replacePrimary();
+      await write;
+      expect(client.verdicts).toEqual(['not-committed token-fenced']);
+      expect(await lab.notes()).toEqual(['a']);
+    });
+
+    it(`${name}: takes effect once if only its result was lost`, async () => {
+      const client = await connect();
+      const lost = onMessage(lab.proxy, { from: 'server', type: 'Z' }, (from) =>
+        loseAnswers(lab.proxy, from),
+      );
+      const write = run(client);
+      await lost;
+      await lab.replacePrimary();
+      await write;
+      // The tag of a COMMIT of its own says so by itself.
+      expect(client.verdicts).toEqual(name.startsWith('a transaction') ? [] : ['committed token-committed']);
+      expect(await lab.notes()).toEqual(['a']);
+    });
+  }
+});
