@@ -1,6 +1,7 @@
 import { InternalError, type HoldfastError } from '../errors.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
 import type { Doom, Ending, Fate, LossPlan } from '../session/loss-situation.ts';
+import { commandComplete } from './backend-messages.ts';
 import type { Conversation } from './conversation.ts';
 import type { ErrorPassage } from './error-passage.ts';
 import { abortedError, doomError, fateError } from './fate-errors.ts';
@@ -161,8 +162,12 @@ export class LocalResponder {
     const status = this.#host.doom === null ? IDLE : FAILED;
     switch (fate) {
       case 'finish':
-        if (unit.token?.position === 'inside' || unit.token?.position === 'in-string')
-          return heldAnswer(unit, IDLE);
+        if (unit.token?.position === 'inside') return heldAnswer(unit, IDLE);
+        if (unit.token?.position === 'in-string') {
+          // All in front of the token had been answered; behind it there is only the COMMIT.
+          const isOwed = ending === 'trailing-commit' && !unit.committed;
+          return isOwed ? heldAnswer(unit, IDLE, commandComplete('COMMIT')) : heldAnswer(unit, IDLE);
+        }
         return successAnswer(bytes, ending === 'prepare' ? 'PREPARE TRANSACTION' : 'COMMIT', given);
       case 'finish-rollback':
         return successAnswer(bytes, 'ROLLBACK', given);
@@ -231,9 +236,8 @@ export class LocalResponder {
 }
 
 /** What was kept back of its answer, and the end. */
-function heldAnswer(unit: PgUnit, status: number): Buffer {
-  const { held } = unit;
-  return held === null ? endAnswer(status) : Buffer.concat([held.take(), endAnswer(status)]);
+function heldAnswer(unit: PgUnit, status: number, ...behind: readonly Buffer[]): Buffer {
+  return Buffer.concat([...(unit.held === null ? [] : [unit.held.take()]), ...behind, endAnswer(status)]);
 }
 
 /** What is still said of pending units when their session ends. */
