@@ -98,6 +98,14 @@ export function putTokenSql(schema: string): string {
   );
 }
 
+/**
+ * NULL where it was never set, and from PostgreSQL 17 on where the owner has lost the right to read it: to be taken for
+ * "too old". Not a SELECT from the sequence: that costs 5 µs more, a third of the whole function.
+ */
+function readWatermark(watermark: string): string {
+  return `pg_sequence_last_value(${quoteLiteral(watermark)}::regclass)`;
+}
+
 /** The milliseconds in the first 48 bits of a uuid v7. */
 function millisOf(key: string): string {
   return `('x0000' || substr(${key}::text, 1, 8) || substr(${key}::text, 10, 4))::bit(64)::bigint`;
@@ -122,7 +130,7 @@ BEGIN
   INSERT INTO ${table} (token, fenced) VALUES (key, false);
   -- Only now: a fence that was purged had raised the watermark before. It is a sequence, because reading one does not
   -- depend on the snapshot, which in REPEATABLE READ may be older than the purge.
-  IF ${millisOf('key')} <= (SELECT w.last_value FROM ${watermark} AS w) THEN
+  IF (${millisOf('key')} <= ${readWatermark(watermark)}) IS NOT FALSE THEN
     RAISE EXCEPTION 'the commit token is older than those that were purged'
       USING ERRCODE = '${KEY_TOO_OLD}';
   END IF;
@@ -151,7 +159,7 @@ BEGIN${refuseOldSnapshots}
     -- Purged in between: once more.
   END LOOP;
   -- Only now: a row that was purged before we came had raised the watermark first.
-  IF ${millisOf('key')} <= (SELECT w.last_value FROM ${watermark} AS w) THEN
+  IF (${millisOf('key')} <= ${readWatermark(watermark)}) IS NOT FALSE THEN
     -- Must not stay: it would say 'fenced' to the next one who asks. Nobody can commit under this key any more.
     DELETE FROM ${table} AS t WHERE t.token = key;
     RETURN 'purged';
@@ -187,7 +195,7 @@ BEGIN${refuseOldSnapshots}
     RETURN 0;
   END IF;
   -- Before the rows go, and never back. It is not undone with this transaction, which is as well.
-  IF ${millisOf('upto')} > (SELECT w.last_value FROM ${watermark} AS w) THEN
+  IF (${millisOf('upto')} <= ${readWatermark(watermark)}) IS NOT TRUE THEN
     PERFORM setval(${quoteLiteral(watermark)}::regclass, ${millisOf('upto')});
   END IF;
   DELETE FROM ${table} AS t WHERE t.token <= upto;

@@ -45,7 +45,7 @@ SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')::pg_catalog.text,
   s.relpersistence::pg_catalog.text,
   pg_catalog.has_sequence_privilege(s.oid, 'SELECT')::pg_catalog.text,
   CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
-    THEN coalesce(pg_catalog.pg_sequence_last_value(s.oid), 0)::pg_catalog.text END,
+    THEN pg_catalog.pg_sequence_last_value(s.oid)::pg_catalog.text END,
   ${FUNCTIONS.map(functionColumn).join(',\n  ')},
   (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text
 FROM (SELECT 1) AS one
@@ -84,7 +84,8 @@ function readPresence(row: SqlRow): TokenPresence {
   check('schema', usage);
   if (usage !== null && usage !== undefined) {
     check('table', table);
-    check('watermark', maySee === 'true' ? watermark : maySee);
+    // One that was never set lets no token in.
+    check('watermark', maySee === 'true' ? watermarkMillis && watermark : maySee);
     check('put_token', put);
     check('resolve_token', resolve);
   }

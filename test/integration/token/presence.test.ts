@@ -87,6 +87,13 @@ describe.each(['14', '15', '18'])(
       });
     });
 
+    it('a watermark that was never set: no token would be taken', async () => {
+      await lab.primary.query('ALTER SEQUENCE holdfast.token_watermark RESTART');
+      expect(await ask()).toMatchObject({
+        missing: expect.arrayContaining([{ part: 'watermark', why: 'absent' }]),
+      });
+    });
+
     it('nothing is asked that could be shadowed', async () => {
       const client = await lab.stock();
       await client.query(`CREATE TEMP TABLE pg_proc (x int); CREATE TEMP TABLE pg_class (x int)`);
