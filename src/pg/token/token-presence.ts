@@ -44,7 +44,7 @@ SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')::pg_catalog.text,
       AND c.relname OPERATOR(pg_catalog.=) '${TABLE_NAME}'),
   s.relpersistence::pg_catalog.text,
   pg_catalog.has_sequence_privilege(s.oid, 'SELECT')::pg_catalog.text,
-  CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+  CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
     THEN pg_catalog.pg_sequence_last_value(s.oid)::pg_catalog.text END,
   ${FUNCTIONS.map(functionColumn).join(',\n  ')},
   (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text
