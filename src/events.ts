@@ -31,8 +31,13 @@ export interface FailoverEventMap {
   notificationGap: (event: NotificationGap) => void;
   /** A feature is off on this host because the server refuses what it needs; told once a host, feature and process. */
   featureUnavailable: (event: FeatureUnavailable) => void;
-  /** Commit tokens are not used, since what they need is not in the database; told once a database, role and process. */
+  /**
+   * Commit tokens can't be used on this host, so that a COMMIT in flight is resolved by the log position; told once a
+   * host, database and process.
+   */
   commitTokenUnavailable: (event: CommitTokenUnavailable) => void;
+  /** Old commit tokens could not be purged. Tried again, less and less often; told once until it works again. */
+  tokenPurgeFailed: (event: TokenPurgeFailed) => void;
   /** A topology provider failed, timed out or answered nonsense; its last good answer stays in use. */
   providerFailed: (event: ProviderFailed) => void;
 }
@@ -153,14 +158,26 @@ export interface FeatureUnavailable {
   readonly reason: string;
 }
 
-/** Commit tokens can't be used in a database. */
+/** What commit tokens need is not there. */
 export interface CommitTokenUnavailable {
   /** As `host:port`. */
   readonly host: string;
+  /** The schema that was looked into. */
+  readonly schema: string;
   /** What is missing, in words. */
   readonly reason: string;
-  /** What to do, in words. */
-  readonly cure: string;
+  /** What to do about it, in words. */
+  readonly remedy: string;
+}
+
+/** Old commit tokens stay for now; that costs space, and nothing else. */
+export interface TokenPurgeFailed {
+  /** As `host:port`; null if there was no primary to ask. */
+  readonly host: string | null;
+  /** A SQLSTATE, an error code, or why in words. */
+  readonly reason: string;
+  /** When it is tried again. */
+  readonly retryMillis: number;
 }
 
 /** A topology provider gave no good answer. */

@@ -14,6 +14,7 @@ export {
 } from './errors.ts';
 export type {
   CommitResolved,
+  CommitTokenUnavailable,
   FailoverEventMap,
   FailoverEvents,
   FailoverFailed,
@@ -28,6 +29,7 @@ export type {
   ReplayFailed,
   ReplayStarted,
   ReplaySucceeded,
+  TokenPurgeFailed,
   Waiting,
 } from './events.ts';
 export type { FailoverOptions, LostState, OnReconnect, OnTerminated, ReconnectedSession } from './options.ts';

@@ -1,6 +1,7 @@
 import { ConfigurationError } from './errors.ts';
 import { nearestWord } from './nearest-word.ts';
 import { quoteValue } from './quote-value.ts';
+import { checkSchemaName } from './schema-name.ts';
 import type { HostAddressInput } from './topology/host-address.ts';
 import { DEFAULT_PORT } from './topology/host-address.ts';
 import { parseHostList } from './topology/host-list.ts';
@@ -111,8 +112,6 @@ export interface FailoverOptions {
    * else by the log position, which the event `commitTokenUnavailable` tells once. Default `'auto'`.
    */
   readonly commitOutcome?: CommitOutcomePolicy | undefined;
-  /** The schema with the objects of commit tokens, as given to `npx holdfast init --schema`. Default `'holdfast'`. */
-  readonly tokenSchema?: string | undefined;
   /**
    * Bytes of statements that one open transaction may have in the journal. A larger one goes on, but can't be
    * replayed any more (R7). 0 switches replaying off. At most `maxProcessJournalBytes`. Default 16777216 (16 MiB).
@@ -161,6 +160,17 @@ export interface FailoverOptions {
    * refused (SessionClosedError, R7).
    */
   readonly onReconnect?: OnReconnect | undefined;
+  /**
+   * The schema that has the table and the functions of commit tokens, as made by `npx holdfast init --schema`. 1 to 63
+   * bytes, not beginning with `pg_`. Default `'holdfast'`.
+   */
+  readonly tokenSchema?: string | undefined;
+  /**
+   * How long the outcome of a COMMIT can be asked for by its token; older tokens are purged in the background. Whoever
+   * asks later, a process that was suspended for instance, gets 'unknown'. Of several processes the shortest counts.
+   * At least 60000, and better many times `timeoutMillis`. Default 3600000 (one hour).
+   */
+  readonly tokenRetentionMillis?: number | undefined;
 }
 
 /** FailoverOptions with every default filled in. Frozen. */
@@ -178,7 +188,6 @@ export interface ResolvedFailoverOptions extends Required<
   readonly onOutsideEffects: OnOutsideEffects;
   readonly pooler: PoolerPolicy;
   readonly commitOutcome: CommitOutcomePolicy;
-  readonly tokenSchema: string;
   readonly maxJournalBytes: number;
   readonly maxProcessJournalBytes: number;
   readonly maxJournalStatements: number;
@@ -190,6 +199,8 @@ export interface ResolvedFailoverOptions extends Required<
   readonly stateCheckMillis: number;
   readonly sessionVariables: readonly string[];
   readonly onReconnect: OnReconnect | undefined;
+  readonly tokenSchema: string;
+  readonly tokenRetentionMillis: number;
 }
 
 interface NumberRule {
@@ -207,6 +218,10 @@ type NumberKey = {
 /** Node's timers fire at once when given more than this. */
 const MAX_TIMER_MILLIS = 2_147_483_647;
 const MEBIBYTE = 1024 * 1024;
+
+export const DEFAULT_TOKEN_SCHEMA = 'holdfast';
+/** With less, answers would be 'unknown' while a failover is still going on. The function that purges refuses less, too. */
+export const MIN_TOKEN_RETENTION_MILLIS = 60_000;
 
 const millis = (value: number, atMost?: NumberKey): NumberRule => rule(value, 1, MAX_TIMER_MILLIS, atMost);
 const count = (value: number, min: number, atMost?: NumberKey): NumberRule =>
@@ -227,6 +242,7 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   stateCheckMillis: rule(0, 0, MAX_TIMER_MILLIS),
   maxWaitingSessions: count(10_000, 1),
   drainConcurrency: count(32, 1),
+  tokenRetentionMillis: rule(3_600_000, MIN_TOKEN_RETENTION_MILLIS, MAX_TIMER_MILLIS),
 };
 
 const OTHER_KEYS = [
@@ -236,9 +252,9 @@ const OTHER_KEYS = [
   'onOutsideEffects',
   'pooler',
   'commitOutcome',
-  'tokenSchema',
   'sessionVariables',
   'onReconnect',
+  'tokenSchema',
 ];
 const KNOWN_KEYS = [...Object.keys(NUMBER_RULES), ...OTHER_KEYS];
 
@@ -273,21 +289,10 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
     pooler: resolveWord('pooler', POOLERS, options['pooler']),
     commitOutcome: resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']),
-    tokenSchema: resolveSchema(options['tokenSchema']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
     onReconnect: resolveHook(options['onReconnect']),
+    tokenSchema: checkSchemaName(options['tokenSchema'] ?? DEFAULT_TOKEN_SCHEMA, 'failover.tokenSchema'),
   });
-}
-
-function resolveSchema(value: unknown): string {
-  if (value === undefined) return 'holdfast';
-  // Longer names PostgreSQL would cut.
-  const isName =
-    typeof value === 'string' && value !== '' && !value.includes('\0') && Buffer.byteLength(value) <= 63;
-  if (isName && !value.startsWith('pg_')) return value;
-  throw new ConfigurationError(
-    `failover.tokenSchema must be the name of a schema, of 1 to 63 bytes and not beginning with pg_, but is ${quoteValue(value)}`,
-  );
 }
 
 function refuseUnknownKeys(options: Readonly<Record<string, unknown>>): void {

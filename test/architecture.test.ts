@@ -19,6 +19,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['cluster/'], // What the sessions of one cluster share. Never sees a socket.
   ['options', 'events'],
   ['topology/'],
+  ['schema-name'],
   ['errors', 'quote-value', 'nearest-word'], // Shared values that know of nothing.
 ];
 

@@ -260,6 +260,7 @@ export class LogicalSession
     this.#adopt(probed, host, means);
     coordinator.add(this);
     this.context.memory.publishNews();
+    this.context.tokens.publishNews();
     if (!probed.probe.inRecovery) coordinator.connected(host);
     for (const [name, value] of probed.connection.parameters) this.#link.parameters.told(name, value);
     this.dispatch({ kind: 'connected', epoch: 0 });
@@ -268,6 +269,7 @@ export class LogicalSession
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
   reconnected({ probed, host, means, judged }: Arrival): void {
     this.context.memory.publishNews();
+    this.context.tokens.publishNews();
     this.#assessment.judgedAnew(judged);
     this.names.connectionReplaced(this.units);
     this.#traffic.dropHolds();

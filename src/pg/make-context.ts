@@ -11,6 +11,7 @@ import { DatabaseMemory } from './database-memory.ts';
 import { refuseForcedNative } from './native-module.ts';
 import type { SessionContext } from './session-context.ts';
 import { DatabaseTokens } from './token/database-tokens.ts';
+import { tokenMemory, type TokenContext } from './token/token-memory.ts';
 import { streamFunctionOf } from './transport.ts';
 
 /** Where a pool hands its context to the clients that it makes. Not enumerable, so that no copy of options carries it. */
@@ -55,7 +56,7 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
     coordinator,
     memory: clusterMemory(coordinator),
     database: databaseOf(coordinator, resolved),
-    tokens: tokensOf(coordinator, resolved, options.tokenSchema),
+    tokens: tokensOf({ coordinator, resolved, options }),
     resolved,
     options,
     events: events ?? new FailoverEvents(() => coordinator.snapshot()),
@@ -72,21 +73,24 @@ function hostsKey(resolved: ResolvedConnection): string {
 }
 
 /** Rights differ from role to role. */
-function tokensOf(
-  coordinator: Coordinator,
-  { clientConfig }: ResolvedConnection,
-  schema: string,
-): DatabaseTokens {
+function tokensOf(context: TokenContext): DatabaseTokens {
+  const { coordinator, resolved, options } = context;
   let known = tokens.get(coordinator);
   if (known === undefined) {
     known = new Map();
     tokens.set(coordinator, known);
   }
-  const { database, user } = clientConfig;
-  const key = JSON.stringify([database, process.env['PGDATABASE'], user, process.env['PGUSER'], schema]);
+  const { database, user } = resolved.clientConfig;
+  const key = JSON.stringify([
+    database,
+    user,
+    process.env['PGDATABASE'],
+    process.env['PGUSER'],
+    options.tokenSchema,
+  ]);
   let found = known.get(key);
   if (found === undefined) {
-    found = new DatabaseTokens(schema, coordinator);
+    found = new DatabaseTokens(options.tokenSchema, tokenMemory(context));
     known.set(key, found);
   }
   return found;

@@ -48,6 +48,7 @@ export class TokenKeys {
   #leastMillis = 0;
   #lastMillis = 0;
   #counter = 0;
+  #lastMadeAt: number | null = null;
 
   constructor({ now = () => performance.now(), fillRandom = randomFillSync }: TokenKeysOptions = {}) {
     this.#now = now;
@@ -57,6 +58,11 @@ export class TokenKeys {
   /** False until a server has told its time: no keys before that. */
   get hasTime(): boolean {
     return this.#offsetMillis !== null;
+  }
+
+  /** By our clock, when the last key was made; null if none was. */
+  get lastMadeAt(): number | null {
+    return this.#lastMadeAt;
   }
 
   /** A server has just said what time it is. Keys follow it from now on, above its watermark. */
@@ -73,7 +79,9 @@ export class TokenKeys {
   next(): TokenKey {
     if (this.#offsetMillis === null) throw new Error('no server has told its time yet');
     const random = this.#random();
-    const millis = Math.max(Math.floor(this.#offsetMillis + this.#now()), this.#leastMillis);
+    const now = this.#now();
+    this.#lastMadeAt = now;
+    const millis = Math.max(Math.floor(this.#offsetMillis + now), this.#leastMillis);
     if (millis > this.#lastMillis || this.#counter === MAX_COUNTER) {
       // With more keys in one millisecond than there are numbers, the next one is begun early.
       this.#lastMillis = Math.max(millis, this.#lastMillis + 1);

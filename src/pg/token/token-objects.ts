@@ -9,8 +9,7 @@
  * The functions run as their owner, so that the application needs no right on the table, also not below SET ROLE, and
  * with a search_path of their own, so that nobody can put other objects in the place of those that are meant.
  */
-import { ConfigurationError } from '../../errors.ts';
-import { quoteValue } from '../../quote-value.ts';
+import { MIN_TOKEN_RETENTION_MILLIS } from '../../options.ts';
 import { dollarQuote, quoteIdentifier, quoteLiteral } from '../sql/quote-sql.ts';
 
 /** What `put_token` raises for a key at or below the watermark: the transaction is certainly rolled back. */
@@ -18,15 +17,10 @@ export const KEY_TOO_OLD = 'HF001';
 /** What `resolve_token` and `purge_tokens` raise in a transaction whose snapshot stands still. */
 export const WRONG_ISOLATION = 'HF002';
 
-/** Less would make answers 'purged' while a failover is still going on, and let anybody make them so. */
-export const MIN_RETENTION_MILLIS = 60_000;
 export const MAX_PURGE_BATCH = 100_000;
 
 /** Keys in use may be ahead of the server's clock by as much as clocks drift. */
 const CLOCK_MARGIN_MILLIS = 60_000;
-
-/** Longer names would be cut off by the server. */
-const MAX_NAME_BYTES = 63;
 
 /** Of the advisory locks that are taken while objects are made, and while tokens are purged. */
 const LOCK_CLASS = 1_212_960_068; // 'HLFD'
@@ -57,20 +51,6 @@ export const TABLE_NAME = 'token';
 export const WATERMARK_NAME = 'token_watermark';
 /** As pg_proc.proconfig has it. */
 export const FUNCTION_SEARCH_PATH = 'search_path=pg_catalog, pg_temp';
-
-/** @throws ConfigurationError for a name that can't be that of a schema */
-export function checkSchemaName(name: unknown, option: string): string {
-  const isName =
-    typeof name === 'string' &&
-    name !== '' &&
-    !name.includes('\0') &&
-    Buffer.byteLength(name) <= MAX_NAME_BYTES &&
-    !name.startsWith('pg_');
-  if (isName) return name;
-  throw new ConfigurationError(
-    `${option} must be the name of a schema, of 1 to ${MAX_NAME_BYTES} bytes and not beginning with pg_, but is ${quoteValue(name)}`,
-  );
-}
 
 export function tokenNames(schema: string): TokenNames {
   const quoted = quoteIdentifier(schema);
@@ -178,8 +158,8 @@ DECLARE
   upto uuid;
   deleted integer;
 BEGIN${refuseOldSnapshots}
-  IF retention_millis IS NULL OR retention_millis < ${MIN_RETENTION_MILLIS} OR batch IS NULL OR batch < 1 OR batch > ${MAX_PURGE_BATCH} THEN
-    RAISE EXCEPTION 'retention_millis must be at least ${MIN_RETENTION_MILLIS}, and batch from 1 to ${MAX_PURGE_BATCH}'
+  IF retention_millis IS NULL OR retention_millis < ${MIN_TOKEN_RETENTION_MILLIS} OR batch IS NULL OR batch < 1 OR batch > ${MAX_PURGE_BATCH} THEN
+    RAISE EXCEPTION 'retention_millis must be at least ${MIN_TOKEN_RETENTION_MILLIS}, and batch from 1 to ${MAX_PURGE_BATCH}'
       USING ERRCODE = '22023';
   END IF;
   -- One at a time: two of them could take the watermark back.

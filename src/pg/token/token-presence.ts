@@ -116,4 +116,15 @@ export function describeMissing(missing: readonly MissingPart[], schema: string)
 }
 
 /** In words, for the event. */
-export const CURE = "run 'npx holdfast init', or set failover.tokenSchema to the schema that has the objects";
+export const REMEDY =
+  "run 'npx holdfast init', or set failover.tokenSchema to the schema that has the objects";
+
+/** Why tokens can't be used, in words. */
+export function describePresence(
+  presence: Exclude<TokenPresence, { readonly kind: 'present' }>,
+  schema: string,
+): string {
+  return presence.kind === 'missing'
+    ? describeMissing(presence.missing, schema)
+    : `the server refuses a look into the catalogue (${presence.code})`;
+}
