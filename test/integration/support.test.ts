@@ -307,6 +307,25 @@ describe('a proxy in front of a server', () => {
     expect(tags).toEqual(['BEGIN', 'INSERT 0 1', 'COMMIT']);
   });
 
+  it('cuts inside a COMMIT, or inside its answer, with a reset or an orderly end', async () => {
+    const length = 1 + 4 + 'COMMIT\0'.length;
+    let id = -100;
+    for (const by of ['reset', 'fin'] as const) {
+      for (const bytes of [0, 1, 5, length - 1]) {
+        await dial();
+        proxy.onFrontendMessage = (type, body) => (isCommit(type, body) ? { bytes, by } : 'pass');
+        expect(await insertAndCommit(--id)).toMatch(LOST);
+        expect(await rowsWith(id)).toBe(0);
+        await dial();
+        proxy.onFrontendMessage = undefined;
+        proxy.onBackendMessage = (type, body) => (isCommitTag(type, body) ? { bytes, by } : 'pass');
+        expect(await insertAndCommit(--id)).toMatch(LOST);
+        expect(await rowsWith(id)).toBe(1);
+        await proxy.reset();
+      }
+    }
+  });
+
   it('drops every answer to a COMMIT', async () => {
     await dial();
     let committing = false;

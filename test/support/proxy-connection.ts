@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Framing, ProtocolMessage } from './protocol-splitter.ts';
-import type { Verdict } from './proxy-pipe.ts';
+import type { Ending, Verdict } from './proxy-pipe.ts';
 import { ProxyPipe } from './proxy-pipe.ts';
 
 const CANCEL_REQUEST = 80877102;
@@ -40,8 +40,9 @@ export class ProxyConnection {
     this.#options = options;
     const common = {
       latencyMillis: options.latencyMillis,
-      cut: () => {
-        this.cut();
+      cut: (by: Ending) => {
+        if (by === 'fin') this.fin();
+        else this.cut();
       },
     };
     this.#toServer = new ProxyPipe({

@@ -2,11 +2,20 @@ import type { Socket } from 'node:net';
 import type { Framing, ProtocolMessage } from './protocol-splitter.ts';
 import { ProtocolSplitter } from './protocol-splitter.ts';
 
+/** How both sides are told that the connection is over: with a reset, or with an orderly end. */
+export type Ending = 'reset' | 'fin';
+
+/** Forwards so many bytes of the message, its type and length included, and then ends the connection. */
+export interface CutInside {
+  readonly bytes: number;
+  readonly by: Ending;
+}
+
 /**
  * What is done with a message: `drop` swallows it, `cut-before` and `cut-after` reset the connection before or after
  * it was forwarded, `hold` keeps it and all that follows until the connection's `release()`.
  */
-export type Verdict = 'pass' | 'drop' | 'cut-before' | 'cut-after' | 'hold';
+export type Verdict = 'pass' | 'drop' | 'cut-before' | 'cut-after' | 'hold' | CutInside;
 
 export interface PipeOptions {
   readonly from: Socket;
@@ -16,10 +25,11 @@ export interface PipeOptions {
   /** How many of these bytes may still go out before the connection is to be cut; undefined for all of them. */
   readonly allowance: (bytes: Buffer) => number | undefined;
   readonly latencyMillis: () => number;
-  readonly cut: () => void;
+  readonly cut: (by: Ending) => void;
 }
 
-type Delivery = { readonly bytes: Buffer; readonly cut: boolean } | 'end';
+/** `cut`: how the connection is ended behind these bytes; null if it goes on. */
+type Delivery = { readonly bytes: Buffer; readonly cut: Ending | null } | 'end';
 
 /** One direction of a proxied connection. */
 export class ProxyPipe {
@@ -61,7 +71,7 @@ export class ProxyPipe {
     this.#holding = false;
     const [first, ...rest] = this.#waiting;
     this.#waiting = rest;
-    if (first !== undefined) this.#forward([first.bytes], false);
+    if (first !== undefined) this.#forward([first.bytes], null);
     this.#judgeWaiting();
     if (this.#ended && !this.#isHolding()) this.#deliverEnd();
     this.#setFlow();
@@ -101,12 +111,12 @@ export class ProxyPipe {
       const verdict = this.#options.judge(message);
       if (verdict === 'pass') passed.push(message.bytes);
       else if (verdict !== 'drop') {
-        this.#forward(passed, false);
+        this.#forward(passed, null);
         passed = [];
         if (this.#apply(message, verdict)) return;
       }
     }
-    this.#forward(passed, false);
+    this.#forward(passed, null);
     this.#setFlow();
   }
 
@@ -114,7 +124,7 @@ export class ProxyPipe {
     while (this.#waiting.length > 0 && !this.#isHolding() && !this.#closed) {
       const message = this.#waiting.shift()!;
       const verdict = this.#options.judge(message);
-      if (verdict === 'pass') this.#forward([message.bytes], false);
+      if (verdict === 'pass') this.#forward([message.bytes], null);
       else if (verdict === 'hold') {
         this.#holding = true;
         this.#waiting.unshift(message);
@@ -123,33 +133,36 @@ export class ProxyPipe {
   }
 
   /** True if the connection is cut. */
-  #apply(message: ProtocolMessage, verdict: 'cut-before' | 'cut-after' | 'hold'): boolean {
+  #apply(message: ProtocolMessage, verdict: 'cut-before' | 'cut-after' | 'hold' | CutInside): boolean {
     switch (verdict) {
       case 'hold':
         this.#holding = true;
         this.#waiting.push(message);
         return false;
       case 'cut-before':
-        this.#forward([], true);
+        this.#forward([], 'reset');
         return true;
       case 'cut-after':
-        this.#forward([message.bytes], true);
+        this.#forward([message.bytes], 'reset');
+        return true;
+      default:
+        this.#forward([message.bytes.subarray(0, verdict.bytes)], verdict.by);
         return true;
     }
   }
 
-  #forward(messages: Buffer[], cut: boolean): void {
-    if (this.#closed || (messages.length === 0 && !cut)) return;
+  #forward(messages: Buffer[], cut: Ending | null): void {
+    if (this.#closed || (messages.length === 0 && cut === null)) return;
     const bytes = messages.length === 1 ? messages[0]! : Buffer.concat(messages);
     const allowed = this.#options.allowance(bytes);
     if (allowed === undefined) this.#deliver({ bytes, cut });
-    else this.#deliver({ bytes: bytes.subarray(0, allowed), cut: true });
+    else this.#deliver({ bytes: bytes.subarray(0, allowed), cut: 'reset' });
   }
 
   /** A sender that dies in the middle of a message leaves its beginning behind. */
   #deliverEnd(): void {
     const rest = this.#splitter.takeIncomplete();
-    if (rest.length > 0) this.#forward([rest], false);
+    if (rest.length > 0) this.#forward([rest], null);
     this.#deliver('end');
   }
 
@@ -184,14 +197,17 @@ export class ProxyPipe {
     const { to, cut } = this.#options;
     if (delivery === 'end') {
       to.end();
-    } else if (!delivery.cut) {
+    } else if (delivery.cut === null) {
       to.write(delivery.bytes);
-    } else if (delivery.bytes.length === 0) {
-      cut();
     } else {
+      const by = delivery.cut;
       // Nothing may follow; and the reset comes when the kernel has the bytes, or it would throw them away.
       this.close();
-      to.write(delivery.bytes, cut);
+      if (delivery.bytes.length === 0) cut(by);
+      else
+        to.write(delivery.bytes, () => {
+          cut(by);
+        });
     }
   }
 

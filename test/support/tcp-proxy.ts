@@ -7,7 +7,7 @@ import { ProxyConnection } from './proxy-connection.ts';
 import type { Verdict } from './proxy-pipe.ts';
 
 export type { ProxyConnection } from './proxy-connection.ts';
-export type { Verdict } from './proxy-pipe.ts';
+export type { Ending, Verdict } from './proxy-pipe.ts';
 
 export interface ProxyTarget {
   readonly host: string;

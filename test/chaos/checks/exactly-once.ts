@@ -1,0 +1,88 @@
+import type { LossWindow, Transaction, Violation } from '../transaction.ts';
+
+export interface ExactlyOnceOptions {
+  /** When asynchronous replication may have lost what was acknowledged. Default: never. */
+  readonly losses?: readonly LossWindow[];
+  /** Markers of the transactions that the driver has reported as lost; null if it does not report any. */
+  readonly reported?: ReadonlySet<string> | null;
+}
+
+export interface ExactlyOnceFindings {
+  readonly violations: readonly Violation[];
+  /** Acknowledged, and not there. */
+  readonly lost: readonly Transaction[];
+  /** Effects that are there more than once. */
+  readonly duplicated: number;
+}
+
+/**
+ * Holds the effects of each transaction against those in the database: the acknowledged ones once, the failed ones not at
+ * all, the others once or not at all, and none of them in part.
+ *
+ * @param present - how often each effect is there
+ */
+export function checkExactlyOnce(
+  history: readonly Transaction[],
+  present: ReadonlyMap<string, number>,
+  { losses = [], reported = null }: ExactlyOnceOptions = {},
+): ExactlyOnceFindings {
+  const violations: Violation[] = [];
+  const lost: Transaction[] = [];
+  const unclaimed = new Map(present);
+  let duplicated = 0;
+  const times = (effect: string): number => {
+    unclaimed.delete(effect);
+    return present.get(effect) ?? 0;
+  };
+  for (const transaction of history) {
+    const report = (rule: string, what: string): void => {
+      violations.push({ rule, text: `${describe(transaction)} ${what}` });
+    };
+    const { status, effects, possibleEffects } = transaction;
+    const there = effects.filter((effect) => times(effect) > 0);
+    const possible = possibleEffects.filter((effect) => times(effect) > 0);
+    for (const effect of [...there, ...possible]) {
+      if (times(effect) === 1) continue;
+      duplicated += times(effect) - 1;
+      report('duplicated', `is there ${times(effect)} times: ${effect}`);
+    }
+    if (there.length > 0 && there.length < effects.length)
+      report('torn', `is there in part: ${there.join(', ')} of ${effects.join(', ')}`);
+    if (status === 'fail' && there.length + possible.length > 0)
+      report('failed one present', `is there: ${[...there, ...possible].join(', ')}`);
+    const isLost = status === 'ok' && effects.length > 0 && there.length === 0;
+    const isReported = reported?.has(transaction.marker) ?? false;
+    if (isLost) {
+      lost.push(transaction);
+      if (!isExcused(transaction, losses)) report('lost', `is not there: ${effects.join(', ')}`);
+      else if (reported !== null && !isReported) report('lost in silence', 'is lost and was not reported');
+    } else if (isReported) {
+      report('reported as lost', there.length > 0 ? 'is there' : 'was not acknowledged');
+    }
+  }
+  for (const effect of unclaimed.keys())
+    violations.push({ rule: 'phantom', text: `nobody has written ${effect}` });
+  return { violations, lost, duplicated };
+}
+
+/** What the driver itself has found to be committed on the next server can be lost only with that one. */
+function isExcused({ endedAt, error }: Transaction, losses: readonly LossWindow[]): boolean {
+  const servers = error?.outcome === 'committed' ? 2 : 1;
+  return losses.some(
+    ({ begunAt, overAt, failovers }) => begunAt <= endedAt && endedAt <= overAt && failovers >= servers,
+  );
+}
+
+export function describe({
+  marker,
+  workload,
+  autocommit,
+  isolation,
+  status,
+  endedAt,
+  error,
+}: Transaction): string {
+  const kind = autocommit ? 'autocommit' : isolation;
+  const told = error === null ? status : `${status}: ${error.name} ${error.code ?? ''} ${error.message}`;
+  return `${marker} (${workload}, ${kind}, told ${told} at ${endedAt.toFixed(0)})`;
+}
