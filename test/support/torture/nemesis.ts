@@ -13,6 +13,8 @@ export interface Blow {
   readonly overAt: number;
   /** Servers that were lost. */
   readonly failovers: number;
+  /** Of these, those that were replaced by another one: only with them something can be gone. */
+  readonly promotions: number;
 }
 
 export interface PromotionOptions {
@@ -59,7 +61,7 @@ export class Nemesis {
   async killAndPromote(options: PromotionOptions = {}): Promise<void> {
     const { frozenMillis = 0, holdAnswers = false, postmasterOnly = false } = options;
     const old = this.#cluster.primary;
-    await this.#blow(`kill ${old.name} ${JSON.stringify(options)}`, async (tookOver) => {
+    await this.blow(`kill ${old.name} ${JSON.stringify(options)}`, async (tookOver) => {
       if (frozenMillis > 0) {
         await old.freezeWalSender();
         await sleep(frozenMillis);
@@ -70,7 +72,7 @@ export class Nemesis {
       else await old.kill();
       const next = await this.#cluster.failover();
       tookOver();
-      await this.#useXidsAgain(next);
+      await this.useXidsAgain(next);
       await letIn();
       if (holdAnswers) await this.#proxyOf(old)!.reset();
     });
@@ -81,18 +83,18 @@ export class Nemesis {
   /** A → B → C, where the sessions may never have seen B (break i: a switch point of B to C is not that of A to B). */
   async promoteTwice(): Promise<void> {
     const first = this.#cluster.primary;
-    await this.#blow(
+    await this.blow(
       `kill ${first.name} and its successor`,
       async (tookOver) => {
         await this.#mayLeaveInDoubt(first);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await first.kill();
         const second = await this.#cluster.failover();
-        await this.#useXidsAgain(second, { replicated: true });
+        await this.useXidsAgain(second, { replicated: true });
         await second.kill();
         const third = await this.#cluster.failover();
         tookOver();
-        await this.#useXidsAgain(third);
+        await this.useXidsAgain(third);
         await letIn();
         await this.#proxyOf(first)!.reset();
       },
@@ -106,7 +108,7 @@ export class Nemesis {
   /** The same data directory recovers; `times` in a row, which looks to everybody like once (A4). */
   async crashInPlace(times: number): Promise<void> {
     const node = this.#cluster.primary;
-    await this.#blow(
+    await this.blow(
       `crash ${node.name} ${times} times`,
       async (tookOver) => {
         if (this.#random.chance(0.7)) await this.#holdAnswers(node);
@@ -116,34 +118,36 @@ export class Nemesis {
           this.#holdNoMoreAnswers(node);
           await node.start();
           tookOver();
-          await this.#useXidsAgain(node);
+          await this.useXidsAgain(node);
         }
         await letIn();
         await this.#proxyOf(node)!.reset();
       },
       times,
+      0,
     );
   }
 
   /** The promoted server crashes and recovers: its switch point is gone (break j). */
   async crashThePromoted(): Promise<void> {
     const old = this.#cluster.primary;
-    await this.#blow(
+    await this.blow(
       `kill ${old.name} and crash its successor`,
       async (tookOver) => {
         await this.#mayLeaveInDoubt(old);
         const letIn = await this.#mayShutOut(this.#cluster.standbys);
         await old.kill();
         const next = await this.#cluster.failover();
-        await this.#useXidsAgain(next);
+        await this.useXidsAgain(next);
         await next.kill();
         await next.start();
         tookOver();
-        await this.#useXidsAgain(next);
+        await this.useXidsAgain(next);
         await letIn();
         await this.#proxyOf(old)!.reset();
       },
       2,
+      1,
     );
     await this.#cluster.rejoin(old);
   }
@@ -153,7 +157,7 @@ export class Nemesis {
     const { primary } = this.#cluster;
     const proxy = this.#proxyOf(primary)!;
     let left = count;
-    await this.#blow(
+    await this.blow(
       `cut ${count} connections at their COMMIT`,
       async () => {
         const cut = (
@@ -183,7 +187,7 @@ export class Nemesis {
   async cutCommitsThatWait({ thenKill }: { readonly thenKill: boolean }): Promise<void> {
     const old = this.#cluster.primary;
     const proxy = this.#proxyOf(old)!;
-    await this.#blow(
+    await this.blow(
       `cut connections in SyncRep wait${thenKill ? `, then kill ${old.name}` : ''}`,
       async (tookOver) => {
         await old.freezeWalSender();
@@ -200,7 +204,7 @@ export class Nemesis {
           await old.kill();
           const next = await this.#cluster.failover();
           tookOver();
-          await this.#useXidsAgain(next);
+          await this.useXidsAgain(next);
         } else {
           old.thawWalSender();
         }
@@ -211,14 +215,19 @@ export class Nemesis {
   }
 
   /** Before it everything is replicated, so that it can take only what is acknowledged from its beginning on. */
-  async #blow(name: string, act: (tookOver: () => void) => Promise<void>, failovers = 1): Promise<void> {
+  async blow(
+    name: string,
+    act: (tookOver: () => void) => Promise<void>,
+    failovers = 1,
+    promotions = failovers,
+  ): Promise<void> {
     const begunAt = performance.now();
     let overAt = begunAt;
     await this.#cluster.waitForReplay({ timeoutMillis: 60_000 });
     await act(() => {
       overAt = performance.now();
     });
-    this.blows.push({ name, begunAt, overAt, failovers });
+    this.blows.push({ name, begunAt, overAt, failovers, promotions });
   }
 
   /** In half of the cases nobody gets at these servers before all xids have been used again. Gives the way back. */
@@ -260,7 +269,7 @@ export class Nemesis {
   }
 
   /** The log then ends behind all that was written before, and the ids in flight belong to these transactions. */
-  async #useXidsAgain(node: PostgresNode, { replicated = false } = {}): Promise<void> {
+  async useXidsAgain(node: PostgresNode, { replicated = false } = {}): Promise<void> {
     await node.withClient(async (client) => {
       await client.query(`SET synchronous_commit = local`);
       await client.query(`SET commit_delay = 0`);
