@@ -84,11 +84,11 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeResult
         await everybodyGoesOn(workers);
         if (performance.now() >= endAt) break;
         const struck = nemesis.blows.length;
+        const begunAt = performance.now();
         await act({ lab, nemesis, random: random.fork(), replication, driver });
-        for (const blow of nemesis.blows.slice(struck)) {
-          history.blow(blow);
-          say(`  ${name}: ${blow.name}, ${((blow.overAt - blow.begunAt) / 1_000).toFixed(1)} s`);
-        }
+        for (const blow of nemesis.blows.slice(struck)) history.blow(blow);
+        const names = nemesis.blows.slice(struck).map((blow) => blow.name);
+        say(`  ${name}: ${names.join(', ')}, ${((performance.now() - begunAt) / 1_000).toFixed(1)} s`);
       }
       for (const worker of workers) worker.stop();
       await within(running, PROGRESS_TIMEOUT_MILLIS, () => whoIsLate(workers));
@@ -96,7 +96,7 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeResult
     } catch (error) {
       if (!(error instanceof Hung)) throw error;
       hung.push({ rule: 'hang', text: error.message });
-      for (const worker of workers) worker.stop();
+      for (const worker of workers) worker.abandon();
     }
     const episode = await history.end(await readFinalState(lab.primary));
     const verdict = checkEpisode(episode);

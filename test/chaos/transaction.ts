@@ -80,6 +80,8 @@ export interface Transaction {
   readonly beganAt: number;
   /** When what ends it was sent; null if that never happened. */
   readonly endSentAt: number | null;
+  /** What ends it, in the application's words; null in autocommit. */
+  readonly end: string | null;
   readonly endedAt: number;
   /** In their order. */
   readonly observations: readonly Observation[];

@@ -23,6 +23,7 @@ export interface WorkerOptions {
 interface Ending {
   readonly status: Status;
   readonly endSentAt: number | null;
+  readonly end?: string;
   readonly error: unknown;
 }
 
@@ -35,6 +36,8 @@ export class Worker {
   #finished = 0;
   #count = 0;
   #doing = 'nothing yet';
+  /** Notes the transaction that is under way as one that nobody was told about. */
+  #abandon: (() => void) | null = null;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
@@ -52,6 +55,12 @@ export class Worker {
 
   stop(): void {
     this.#stopped = true;
+  }
+
+  /** It hangs: what it waits for may be there or not. */
+  abandon(): void {
+    this.stop();
+    this.#abandon?.();
   }
 
   /** Ends when it is stopped, with its last transaction told. */
@@ -93,18 +102,24 @@ export class Worker {
     client.on('error', listener);
     await this.#note(workload, isolation, random, client, async (run) => {
       let endSentAt: number | null = null;
+      const end = drawEnd(random, run.marker);
+      const ending = { end: end.text };
       try {
         await client.query(`BEGIN ISOLATION LEVEL ${isolation}`);
         await body(run);
         await run.think();
-        const end = drawEnd(random, run.marker);
         this.#doing = `${end.text} of ${run.marker}`;
         endSentAt = performance.now();
         const answer = await client.query(end);
-        return { status: commandOf(answer) === 'COMMIT' ? 'ok' : 'fail', endSentAt, error: undefined };
+        return {
+          ...ending,
+          status: commandOf(answer) === 'COMMIT' ? 'ok' : 'fail',
+          endSentAt,
+          error: undefined,
+        };
       } catch (error) {
         // Before its COMMIT was sent nothing can have committed it, whatever is said.
-        return { status: endSentAt === null ? 'fail' : statusOf(error), endSentAt, error };
+        return { ...ending, status: endSentAt === null ? 'fail' : statusOf(error), endSentAt, error };
       }
     });
     this.#doing = 'ROLLBACK behind an error';

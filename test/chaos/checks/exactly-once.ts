@@ -73,16 +73,9 @@ function isExcused({ endedAt, error }: Transaction, losses: readonly LossWindow[
   );
 }
 
-export function describe({
-  marker,
-  workload,
-  autocommit,
-  isolation,
-  status,
-  endedAt,
-  error,
-}: Transaction): string {
-  const kind = autocommit ? 'autocommit' : isolation;
+export function describe(transaction: Transaction): string {
+  const { marker, workload, autocommit, isolation, end, status, endedAt, error } = transaction;
+  const kind = autocommit ? 'autocommit' : `${isolation}, ${end ?? 'no end'}`;
   const told = error === null ? status : `${status}: ${error.name} ${error.code ?? ''} ${error.message}`;
   return `${marker} (${workload}, ${kind}, told ${told} at ${endedAt.toFixed(0)})`;
 }

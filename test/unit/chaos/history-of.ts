@@ -16,6 +16,7 @@ export function transaction({ observations = [], ...rest }: Sketch): Transaction
     status: 'ok',
     beganAt,
     endSentAt: beganAt,
+    end: 'COMMIT',
     endedAt: rest.endedAt ?? ++clock,
     observations: observations.map((step) =>
       'sentAt' in step && Number.isNaN(step.sentAt) ? { ...step, sentAt: beganAt } : step,
