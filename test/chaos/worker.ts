@@ -142,25 +142,25 @@ export class Worker {
     this.#doing = `${name} ${marker}`;
     const autocommit = session === pool;
     const beganAt = performance.now();
+    const complete = ({ status, endSentAt, end = null, error }: Ending): void => {
+      const told = { status, beganAt, endSentAt, end, endedAt: performance.now() };
+      const seen = {
+        observations,
+        effects,
+        possibleEffects,
+        error: error === undefined ? null : toWords(error),
+      };
+      history.complete({ marker, process: number, workload: name, isolation, autocommit, ...told, ...seen });
+    };
     history.invoke(number, marker);
-    const { status, endSentAt, error } = await act(run, beganAt);
-    const endedAt = performance.now();
+    this.#abandon = () => {
+      complete({ status: 'info', endSentAt: null, error: new Error('no answer came') });
+    };
+    const ending = await act(run, beganAt);
+    this.#abandon = null;
+    const { endSentAt, error } = ending;
     if (error !== undefined) errors.note(endSentAt === null ? 'inside a transaction' : 'at its end', error);
-    history.complete({
-      ...{
-        marker,
-        process: number,
-        workload: name,
-        isolation,
-        autocommit,
-        status,
-        beganAt,
-        endSentAt,
-        endedAt,
-      },
-      ...{ observations, effects, possibleEffects },
-      error: error === undefined ? null : toWords(error),
-    });
+    complete(ending);
   }
 }
 
