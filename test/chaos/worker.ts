@@ -23,7 +23,7 @@ export interface WorkerOptions {
 interface Ending {
   readonly status: Status;
   readonly endSentAt: number | null;
-  readonly end?: string;
+  readonly end?: string | null;
   readonly error: unknown;
 }
 

@@ -127,6 +127,8 @@ describe('unknown outcomes', () => {
     expect(check(unknown, 'lineage-unproved')).toEqual([]);
     expect(check({ ...unknown, autocommit: true })).toEqual([]);
     expect(check({ ...unknown, status: 'ok', error: null })).toEqual([]);
+    expect(check({ ...unknown, end: 'SELECT 1; COMMIT' })).toEqual([]);
+    expect(check({ ...unknown, end: 'SELECT 1; COMMIT', effects: ['x'] })).toEqual(['unknown']);
   });
 
   it('are wrong for any other reason, and for an error that is not about it', () => {
