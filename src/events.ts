@@ -2,7 +2,7 @@ import { EventEmitter } from 'eventemitter3';
 
 /**
  * What the driver tells about itself. Events come as Started/Succeeded/Failed with one id; durations are in
- * milliseconds. No statement text, parameter value or password is ever in an event.
+ * milliseconds. No statement text, parameter value or password is in an event; but `lostCommit` has the texts.
  */
 export interface FailoverEventMap {
   /** A connection was lost and a server is being looked for. One failover serves all sessions of the cluster. */
@@ -23,6 +23,11 @@ export interface FailoverEventMap {
   replayDiverged: (event: ReplayFailed) => void;
   /** The outcome of a COMMIT that was in flight is known, or given up as unknown (R6). */
   commitResolved: (event: CommitResolved) => void;
+  /**
+   * The new primary lacks a transaction whose COMMIT had been acknowledged, or nobody can say whether it has it (R9). One
+   * event for each, only on the pool or client that it was made with, before any of its sessions goes on.
+   */
+  lostCommit: (event: LostCommit) => void;
   /** A session waits for a failover to end. */
   waiting: (event: Waiting) => void;
   /** A limit was hit; what it means for the session is in `consequence`. */
@@ -120,6 +125,55 @@ export interface CommitResolved {
   readonly durationMillis: number;
 }
 
+/** A position in the write-ahead log of a cluster. */
+export interface EventPosition {
+  /** Positions of different timelines can't be compared. */
+  readonly timeline: number;
+  /** As PostgreSQL writes it, such as `0/16B3748`. */
+  readonly lsn: string;
+}
+
+/** An acknowledged transaction that a failover has lost, or may have lost. */
+export interface LostCommit {
+  /** Number of the session in this process. */
+  readonly session: number;
+  /** `unknown`: the server may have it or not; look before you repeat anything. */
+  readonly outcome: 'lost' | 'unknown';
+  /** What proved it, or what was missing: a word, see the reference of events. */
+  readonly reason: string;
+  /**
+   * The texts of its statements, as the application gave them, in order. Those that define roles, user mappings, servers
+   * and subscriptions are cut behind their first two words, since they may hold passwords. Empty if they were too much to
+   * keep (`failover.maxJournalBytes`).
+   */
+  readonly statements: readonly string[];
+  /** Its database. */
+  readonly database: string | null;
+  /** Whose connection it was. */
+  readonly user: string | null;
+  /** When its COMMIT (or, outside a transaction, the statement) was given to the server. */
+  readonly sentAt: Date;
+  /** When the server had acknowledged it. */
+  readonly acknowledgedAt: Date;
+  /** Id of the transaction there, as `pg_current_xact_id` gives it, if it is known. */
+  readonly transactionId: string | null;
+  /** The old primary, as `host:port`. */
+  readonly from: string;
+  /** Its commit record lay behind this position of the old primary; null if that is not known. */
+  readonly notBefore: EventPosition | null;
+  /** Its commit record lay in front of this position; null if none was asked for in time. */
+  readonly upTo: EventPosition | null;
+  /** The new primary, as `host:port`. */
+  readonly to: string;
+  /** Where the recovery of the new primary had ended, on its own timeline; null if it does not tell. */
+  readonly recoveredTo: EventPosition | null;
+  /**
+   * The values of the parameters of each statement, as they went over the wire: text, or bytes where they were given in
+   * binary. A method, so that no log, `JSON.stringify` or `util.inspect` shows them by accident.
+   */
+  parameters(): readonly (readonly (string | Buffer | null)[])[];
+}
+
 /** A session has joined a failover. */
 export interface Waiting {
   /** Number of the session in this process. */
@@ -210,6 +264,16 @@ export interface FailoverSnapshot {
   readonly commitsUnknown: number;
   /** Bytes that the journals of all sessions hold now. */
   readonly journalBytes: number;
+  /** Acknowledged transactions that not every host is known to have (R9). */
+  readonly committedLogTransactions: number;
+  /** Bytes that they hold. */
+  readonly committedLogBytes: number;
+  /** Those that fell out of the committed log at a limit: their loss is not reported. */
+  readonly committedLogDropped: number;
+  /** Acknowledged transactions that a failover was proved to have lost. */
+  readonly commitsLost: number;
+  /** Those of which nobody can say. */
+  readonly commitsMaybeLost: number;
 }
 
 type Listener = (event: never) => unknown;

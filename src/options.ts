@@ -40,6 +40,11 @@ export const ON_OUTSIDE_EFFECTS = ['refuse', 'replay'] as const;
 /** See `FailoverOptions.onOutsideEffects`. */
 export type OnOutsideEffects = (typeof ON_OUTSIDE_EFFECTS)[number];
 
+/** What becomes of an acknowledged transaction that a failover has lost (R9). */
+export const LOST_COMMITS = ['report', 'ignore'] as const;
+/** See `FailoverOptions.lostCommits`. */
+export type LostCommits = (typeof LOST_COMMITS)[number];
+
 /** What may stand between the driver and the servers. */
 export const POOLERS = ['refuse', 'session'] as const;
 /** See `FailoverOptions.pooler`. */
@@ -126,6 +131,30 @@ export interface FailoverOptions {
    * come again in another order. Beyond it only the same order is recognised. Default 1000000.
    */
   readonly maxKeptRowHashes?: number | undefined;
+  /**
+   * What follows when the new primary lacks a transaction whose COMMIT had been acknowledged, as asynchronous replication
+   * may lose it (R9). `'report'`: an event `lostCommit` for each. For that the statements of acknowledged transactions stay
+   * in memory, in the *committed log*, until every host is known to have them. `'ignore'`: nobody looks, and no log is kept.
+   * Default `'report'`.
+   */
+  readonly lostCommits?: LostCommits | undefined;
+  /**
+   * Bytes that the committed log of a cluster may hold. What falls out is counted (`snapshot().committedLogDropped`), and its
+   * loss is not reported. Default 67108864 (64 MiB).
+   */
+  readonly maxCommittedLogBytes?: number | undefined;
+  /** The same in transactions. Default 100000. */
+  readonly maxCommittedLogTransactions?: number | undefined;
+  /**
+   * How long a transaction stays in the committed log at most, as it does while a host can't be asked how much of the
+   * log it has. Default 600000 (10 minutes).
+   */
+  readonly maxCommittedLogAgeMillis?: number | undefined;
+  /**
+   * How often the hosts are asked for their log positions, as long as the committed log is not empty: over one connection
+   * to each host, for the whole process. Default 500.
+   */
+  readonly positionIntervalMillis?: number | undefined;
   /** Sessions of the process that may wait for one failover; further ones fail at once. At least 1. Default 10000. */
   readonly maxWaitingSessions?: number | undefined;
   /** Sessions let go at the same time when a failover is over, to spare the new primary. At least 1. Default 32. */
@@ -192,6 +221,11 @@ export interface ResolvedFailoverOptions extends Required<
   readonly maxProcessJournalBytes: number;
   readonly maxJournalStatements: number;
   readonly maxKeptRowHashes: number;
+  readonly lostCommits: LostCommits;
+  readonly maxCommittedLogBytes: number;
+  readonly maxCommittedLogTransactions: number;
+  readonly maxCommittedLogAgeMillis: number;
+  readonly positionIntervalMillis: number;
   readonly maxWaitingSessions: number;
   readonly drainConcurrency: number;
   readonly retryMinMillis: number;
@@ -240,6 +274,10 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   maxJournalStatements: count(100_000, 0),
   maxKeptRowHashes: count(1_000_000, 0),
   stateCheckMillis: rule(0, 0, MAX_TIMER_MILLIS),
+  maxCommittedLogBytes: count(64 * MEBIBYTE, 0),
+  maxCommittedLogTransactions: count(100_000, 0),
+  maxCommittedLogAgeMillis: rule(600_000, 1, MAX_TIMER_MILLIS),
+  positionIntervalMillis: millis(500),
   maxWaitingSessions: count(10_000, 1),
   drainConcurrency: count(32, 1),
   tokenRetentionMillis: rule(3_600_000, MIN_TOKEN_RETENTION_MILLIS, MAX_TIMER_MILLIS),
@@ -252,6 +290,7 @@ const OTHER_KEYS = [
   'onOutsideEffects',
   'pooler',
   'commitOutcome',
+  'lostCommits',
   'sessionVariables',
   'onReconnect',
   'tokenSchema',
@@ -287,6 +326,7 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     provider,
     onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
+    lostCommits: resolveWord('lostCommits', LOST_COMMITS, options['lostCommits']),
     pooler: resolveWord('pooler', POOLERS, options['pooler']),
     commitOutcome: resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),

@@ -18,6 +18,11 @@ const NOTHING_YET: FailoverSnapshot = Object.freeze({
   commitsResolved: 0,
   commitsUnknown: 0,
   journalBytes: 0,
+  committedLogTransactions: 0,
+  committedLogBytes: 0,
+  committedLogDropped: 0,
+  commitsLost: 0,
+  commitsMaybeLost: 0,
 });
 
 /** What Knex has as its `pg`: the same, with a `Client` whose sessions all report to the same events. */

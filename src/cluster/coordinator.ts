@@ -2,14 +2,23 @@ import { FailoverFailedError } from '../errors.ts';
 import type { FailoverEventMap, FailoverEvents, FailoverSnapshot } from '../events.ts';
 import { hostKey } from '../topology/host-address.ts';
 import type { TopologyProvider, TopologyView } from '../topology/topology-provider.ts';
+import {
+  CommittedLog,
+  type CommittedLogLimits,
+  type LogOverflow,
+  type LoggedTransaction,
+} from './committed-log.ts';
 import { NOTHING_KNOWN, learn, type ClusterKnowledge } from './cluster-knowledge.ts';
 import { Failover, type FailoverPort, type Ticket } from './failover.ts';
 import type { ReachableHost } from './host-observation.ts';
 import type { Member, ServerIdentity } from './member.ts';
+import { PositionPoller } from './position-poller.ts';
+import { Settlement, type CommittedAgent, type ServerLife } from './settlement.ts';
 import { Survey } from './survey.ts';
 import { Semaphore } from './semaphore.ts';
 
-export interface CoordinatorOptions {
+export interface CoordinatorOptions extends CommittedLogLimits {
+  readonly positionIntervalMillis: number;
   readonly retryMinMillis: number;
   readonly retryMaxMillis: number;
   readonly barrierTimeoutMillis: number;
@@ -38,7 +47,18 @@ export class Coordinator {
   #failoversFailed = 0;
   #journalBytes = 0;
   #lastFailed = false;
-  readonly counters = { replays: 0, replaysDiverged: 0, commitsResolved: 0, commitsUnknown: 0 };
+  readonly #committed: CommittedLog;
+  readonly #poller: PositionPoller;
+  readonly #settlement: Settlement;
+  #agent: CommittedAgent | null = null;
+  readonly counters = {
+    replays: 0,
+    replaysDiverged: 0,
+    commitsResolved: 0,
+    commitsUnknown: 0,
+    commitsLost: 0,
+    commitsMaybeLost: 0,
+  };
 
   constructor(provider: TopologyProvider, options: CoordinatorOptions) {
     this.#provider = provider;
@@ -50,6 +70,20 @@ export class Coordinator {
       options.dialTimeoutMillis,
       () => this.#members.size > 0,
     );
+    this.#committed = new CommittedLog(options);
+    this.#settlement = new Settlement(this.#committed);
+    this.#poller = new PositionPoller({
+      intervalMillis: options.positionIntervalMillis,
+      isNeeded: () => this.#committed.size > 0,
+      nextSequence: () => this.nextSequence(),
+      surveyed: ({ incarnation, position, flushed, floor }, askedSequence, answeredSequence) => {
+        this.#committed.sampled({ incarnation, position, askedSequence, answeredSequence });
+        if (flushed !== null) this.#committed.flushed(incarnation, flushed);
+        if (floor !== null) this.#committed.purge(incarnation, floor);
+        this.#tellOverflow(this.#committed.expire(Date.now()));
+        this.#settleLate();
+      },
+    });
   }
 
   get knowledge(): ClusterKnowledge {
@@ -91,6 +125,23 @@ export class Coordinator {
     const left = (this.#emitters.get(member.events) ?? 1) - 1;
     if (left === 0) this.#emitters.delete(member.events);
     else this.#emitters.set(member.events, left);
+    // A connection that nobody knows of would keep the application from dropping its database.
+    if (this.#members.size === 0) this.#poller.rest();
+  }
+
+  /** A transaction was acknowledged: it is kept until no failover can lose it (R9). */
+  acknowledged(transaction: LoggedTransaction, agent: CommittedAgent): void {
+    this.#agent = agent;
+    this.#tellOverflow(this.#committed.add(transaction));
+    this.#poller.wake(agent.positions);
+  }
+
+  /**
+   * Before a session goes on with this life of a server: what was acknowledged on another one is judged, once for all
+   * sessions (R9). Rejects only if `signal` aborts.
+   */
+  async settleCommitted(server: ServerLife, agent: CommittedAgent, signal: AbortSignal): Promise<void> {
+    await this.#settlement.run(server, agent, signal);
   }
 
   /** True if this is a primary that was replaced: the cluster is on a higher timeline by now. */
@@ -184,8 +235,33 @@ export class Coordinator {
       failovers: this.#failovers,
       failoversFailed: this.#failoversFailed,
       journalBytes: this.#journalBytes,
+      committedLogTransactions: this.#committed.size,
+      committedLogBytes: this.#committed.bytes,
+      committedLogDropped: this.#committed.dropped,
       ...this.counters,
     };
+  }
+
+  /** What the lost host still acknowledged while its successor was in use already, or nobody could be asked about (R12). */
+  #settleLate(): void {
+    const { primary } = this.#knowledge;
+    if (primary === null || this.#agent === null || this.#failover !== null) return;
+    this.#settlement
+      .run(primary, this.#agent, AbortSignal.timeout(this.#options.dialTimeoutMillis))
+      .catch(() => {
+        // With the next survey, then.
+      });
+  }
+
+  #tellOverflow(overflow: LogOverflow | null): void {
+    if (overflow === null) return;
+    this.publish('limitReached', {
+      session: null,
+      limit: `failover.${overflow.limit}`,
+      value: overflow.value,
+      consequence:
+        'acknowledged transactions that a standby is not known to have fall out of the committed log: if a failover loses them, nobody will tell',
+    });
   }
 
   #anyConnected(): Member | null {

@@ -65,6 +65,9 @@ const PREPARED_SQL =
 const MAY_READ_SQL = `SELECT pg_catalog.has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE')::pg_catalog.text`;
 const READ_SQL = 'SELECT pg_catalog.pg_read_file($1::pg_catalog.text)';
 
+/** Questions that have one answer for all transactions, as long as the server lives. */
+export const HISTORY_QUESTIONS: ReadonlySet<string> = new Set([MAY_READ_SQL, READ_SQL]);
+
 /** Its record lies behind the COMMIT in question, so a standby that has it has that as well. */
 const SYNCHRONOUS_COMMIT_SQL =
   `SELECT pg_catalog.set_config('synchronous_commit', 'on', true), ` +

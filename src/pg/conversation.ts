@@ -19,6 +19,8 @@ export interface UnitCompleted {
   readonly wasOpen: boolean;
   /** A transaction of the application ended with it. */
   readonly ended: boolean;
+  /** Units of the open transaction in front of it, if they were kept. */
+  readonly before: readonly PgUnit[];
 }
 
 export interface ConversationListener {
@@ -94,6 +96,7 @@ export class Conversation implements Responder {
   /** A unit is written to the server: its answer is expected here. */
   sent(unit: PgUnit): void {
     unit.sentSequence = this.#nextSequence();
+    unit.sentAtMillis = Date.now();
   }
 
   /** The first pending unit was answered by the driver itself. */
@@ -191,11 +194,12 @@ export class Conversation implements Responder {
     this.#digest.reset();
     const { journal } = this;
     const wasOpen = journal.open;
+    const before = journal.units;
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = journal.complete(unit, digest, chains);
     const { held } = unit;
     unit.held = null;
-    const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended });
+    const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended, before });
     if (held === null && refusal === null && behind === null) return true;
     return Buffer.concat([
       held?.take() ?? NOTHING,
@@ -239,6 +243,12 @@ export class Conversation implements Responder {
   }
 
   #noteTag(unit: PgUnit, bytes: Buffer, start: number, end: number): void {
+    const last = bytes[end - 2]!;
+    // I(NSERT 0 1), U(PDATE 2), D(ELETE 10), M(ERGE 1), but not 'UPDATE 0'.
+    if (last >= 0x30 && last <= 0x39 && !(last === 0x30 && bytes[end - 3] === 0x20)) {
+      const letter = bytes[start + 5];
+      unit.changedRows ||= letter === 0x49 || letter === 0x55 || letter === 0x44 || letter === 0x4d;
+    }
     // By its first letter before a string is made of it: this runs for every statement. C(OMMIT), P(REPARE …), D(ISCARD …).
     const first = bytes[start + 5];
     if (first !== 0x43 && first !== 0x50 && first !== 0x44) return;

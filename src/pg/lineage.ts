@@ -121,6 +121,32 @@ export function isSoleWriter(lineage: Lineage, captured: CapturedLife): boolean 
   );
 }
 
+/**
+ * Whether the log of this standby is known to be the one that is written on `timeline` now, as far as it goes. The probe
+ * must have been recorded.
+ *
+ * On the first timeline there is no other. Later it is known where the server says that it has the timeline, which it
+ * may do only after its next restart point, or where it was seen to go on while nobody else was seen to write: one that
+ * has more of the timeline before than the promoted one had can't follow it, and stands still.
+ */
+export function hasLogOf(lineage: Lineage, host: string, server: SeenServer, timeline: number): boolean {
+  if (timeline === FIRST_TIMELINE) return true;
+  const standby = lineage.standbys.get(host);
+  if (standby === undefined || standby.life !== server.startTime) return false;
+  if (standby.timelines.includes(timeline)) return true;
+  const record = lineage.timelines.get(timeline);
+  const { replayLsn } = server;
+  return (
+    record !== undefined &&
+    record.host !== null &&
+    !record.contested &&
+    standby.during === timeline &&
+    standby.position !== null &&
+    replayLsn !== null &&
+    replayLsn > standby.position
+  );
+}
+
 function recordStandby(lineage: Lineage, host: string, server: SeenServer): Lineage {
   const { startTime, logTimelines, systemIdentifier } = server;
   if (startTime === null) return lineage;

@@ -9,6 +9,7 @@ import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
+import { CommitRecorder } from './commit-recorder.ts';
 import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
 import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
@@ -85,6 +86,7 @@ export class LogicalSession
   readonly #responder: LocalResponder;
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
+  readonly #recorder: CommitRecorder;
   readonly #cancel = new SessionCancel(this);
   #state: SessionState = INITIAL;
 
@@ -115,6 +117,7 @@ export class LogicalSession
     this.#recovery = new SessionRecovery(this);
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
+    this.#recorder = new CommitRecorder(this);
     const { conversation, names, marks, tokens, memory } = this;
     const responder = this.#responder;
     const chained = this.#chained;
@@ -302,6 +305,10 @@ export class LogicalSession
   lost(loss: ConnectionLoss): void {
     const state = this.#state;
     if (state.kind === 'closed' || state.kind === 'connecting') return;
+    if (state.kind === 'online') {
+      const { pending, journal } = this.conversation;
+      this.#recorder.lost(pending, journal.open, journal.units);
+    }
     this.#link.forget();
     this.#traffic.dropHolds();
     this.conversation.interrupted();
@@ -385,7 +392,9 @@ export class LogicalSession
     return true;
   }
 
-  unitCompleted({ unit, status, wasOpen, ended }: UnitCompleted): Buffer | null {
+  unitCompleted(completed: UnitCompleted): Buffer | null {
+    const { unit, status, wasOpen, ended } = completed;
+    this.#recorder.completed(completed);
     if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#traffic.detach(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
@@ -537,6 +546,7 @@ export class LogicalSession
   #resume(plan: LossPlan, doom: Doom | null): void {
     const { conversation } = this;
     this.#announceServer();
+    this.#recordResolved(plan);
     if (plan.transaction !== 'replay') {
       conversation.journal.reset();
       this.marks.transactionEnded();
@@ -566,6 +576,14 @@ export class LogicalSession
     if (!this.isBusy && this.memory.wantsAttention) this.#attention.wanted();
     this.drained();
     this.flush();
+  }
+
+  /** A COMMIT that was in doubt has taken effect here: a later failover may lose it as any other (A5). */
+  #recordResolved({ resolve, fates }: LossPlan): void {
+    if (resolve === null) return;
+    const unit = this.conversation.pending[resolve];
+    if (unit === undefined || (fates[resolve] !== 'finish' && fates[resolve] !== 'lost')) return;
+    this.#recorder.resolved(unit, this.units, this.markInDoubt);
   }
 
   /** The application may close its client in the middle of anything that it is told. */

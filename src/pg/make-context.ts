@@ -5,6 +5,7 @@ import { FailoverEvents } from '../events.ts';
 import { guardProvider } from '../topology/guard-provider.ts';
 import { hostKey } from '../topology/host-address.ts';
 import { staticHosts } from '../topology/static-hosts.ts';
+import { CommitAgent } from './commit-agent.ts';
 import { clusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import { DatabaseMemory } from './database-memory.ts';
@@ -60,6 +61,13 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
     resolved,
     options,
     events: events ?? new FailoverEvents(() => coordinator.snapshot()),
+    committed: new CommitAgent({
+      clientConfig: resolved.clientConfig,
+      coordinator,
+      memory: clusterMemory(coordinator),
+      dialTimeoutMillis: options.dialTimeoutMillis,
+      pooler: options.pooler,
+    }),
   };
 }
 

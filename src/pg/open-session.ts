@@ -42,7 +42,7 @@ export async function openSession(session: LogicalSession, signal: AbortSignal):
       if (chosen?.kind === 'rejected') throw chosen.error;
       if (chosen?.kind === 'selected') {
         leftOpen.delete(chosen.probed);
-        if (await begin(session, chosen.probed, chosen.host)) return;
+        if (await begin(session, chosen.probed, chosen.host, signal)) return;
         break; // Replaced meanwhile.
       }
     }
@@ -99,9 +99,12 @@ async function begin(
   session: LogicalSession,
   probed: ProbedConnection,
   host: ReachableHost,
+  signal: AbortSignal,
 ): Promise<boolean> {
   const { coordinator } = session.context;
   const means = await commitMeans(session.context, probed.connection, host.address, probed.probe);
+  // R9: what an earlier primary had acknowledged is looked for before anybody goes on with another one.
+  if (!probed.probe.inRecovery) await coordinator.settleCommitted(host, session.context.committed, signal);
   if (coordinator.isDeposed(host)) {
     probed.connection.terminate();
     return false;
@@ -124,7 +127,7 @@ async function openOnPrimary(session: LogicalSession, signal: AbortSignal): Prom
       const host = await ticket.primary(limit);
       try {
         const probed = await session.scouts.take(host, limit);
-        if (!(await begin(session, probed, host))) throw new Error('the host was replaced meanwhile');
+        if (!(await begin(session, probed, host, limit))) throw new Error('the host was replaced meanwhile');
         outcome = 'ready';
         return;
       } catch (error) {

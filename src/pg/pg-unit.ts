@@ -52,6 +52,10 @@ export interface PgUnit extends Unit {
   touchesSession: boolean;
   /** It was proved to only read when it was written, so no mark was asked for on its account (R6). */
   countedAsRead: boolean;
+  /** When it was written to the server; milliseconds since 1970. */
+  sentAtMillis: number;
+  /** A command tag of its answer says that rows were inserted, updated, deleted or merged. */
+  changedRows: boolean;
   /** The application was given its error already, and not by a server; only ReadyForQuery is owed, once it is closed. */
   answeredLocally: boolean;
 }
@@ -82,6 +86,8 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     synthetic,
     touchesSession: false,
     countedAsRead: false,
+    sentAtMillis: 0,
+    changedRows: false,
     answeredLocally: false,
     sentSequence: 0,
     acknowledgedSequence: 0,
@@ -104,4 +110,5 @@ export function sendAgain(unit: PgUnit): void {
   unit.countedAsRead = false;
   unit.token = null;
   unit.held = null;
+  unit.changedRows = false;
 }

@@ -2,7 +2,7 @@ import { resolveCommit, type CommitResolution, type ResolutionReason } from './c
 import type { RecoveringSession } from './recovering-session.ts';
 import type { LostServer } from './session-arrival.ts';
 import { resolveTokens, type TokensReason } from './token/resolve-tokens.ts';
-import { endingOf } from './unit-facts.ts';
+import { preparedAs } from './unit-facts.ts';
 
 /** What became of a unit in doubt. */
 export interface UnitResolution {
@@ -37,7 +37,7 @@ export async function resolveInDoubt(
       runner: connection,
       schema: session.context.tokens.schema,
       backend: probe.incarnation === origin.probe.incarnation ? origin.backend : null,
-      preparedAs: preparedAs(session),
+      preparedAs: preparedInDoubt(session),
       signal,
     });
     return { ...resolution, isByToken: true };
@@ -49,7 +49,7 @@ export async function resolveInDoubt(
     runner: connection,
     server: probe,
     lineage: session.context.memory.lineage,
-    preparedAs: preparedAs(session),
+    preparedAs: preparedInDoubt(session),
     signal,
   });
   return { ...resolution, isByToken: false };
@@ -70,10 +70,8 @@ export function leavesConnectionBusy({ reason }: UnitResolution): boolean {
 }
 
 /** The identifier, if a PREPARE TRANSACTION is in doubt. */
-function preparedAs({ state, conversation }: RecoveringSession): string | null {
+function preparedInDoubt({ state, conversation }: RecoveringSession): string | null {
   if (state.kind !== 'resolving') return null;
   const unit = conversation.pending[state.unit];
-  if (unit === undefined || endingOf(unit) !== 'prepare') return null;
-  const literal = /'((?:[^']|'')*)'/.exec(unit.texts[0]?.text ?? '')?.[1];
-  return literal?.replaceAll("''", "'") ?? null;
+  return unit === undefined ? null : preparedAs(unit);
 }

@@ -1,4 +1,5 @@
 import type { Coordinator } from '../cluster/coordinator.ts';
+import type { CommittedAgent } from '../cluster/settlement.ts';
 import type { FailoverEvents } from '../events.ts';
 import type { ResolvedFailoverOptions } from '../options.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
@@ -15,4 +16,6 @@ export interface SessionContext {
   readonly resolved: ResolvedConnection;
   readonly options: ResolvedFailoverOptions;
   readonly events: FailoverEvents;
+  /** Asks about acknowledged transactions, with the credentials of these sessions. */
+  readonly committed: CommittedAgent;
 }

@@ -12,6 +12,7 @@ import {
   isInvisible,
   isRebuildable,
   pinReason,
+  type Principal,
   type SessionPin,
   type SessionSnapshot,
 } from './session-snapshot.ts';
@@ -45,6 +46,12 @@ export interface SessionMemoryOptions {
 const PUT_OFF = 'a trigger that was put off to the end of its transaction';
 /** What runs the triggers that were put off. */
 const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
+
+const AS_DIALLED: Principal = { kind: 'known', snapshot: null };
+const UNJUDGED: Principal = {
+  kind: 'unknown',
+  reason: 'session state unknown: statements that ran before had not been judged yet',
+};
 
 const FIRST_PAUSE_MILLIS = 500;
 const MAX_PAUSE_MILLIS = 60_000;
@@ -120,6 +127,20 @@ export class SessionMemory {
       };
     }
     return this.#judged;
+  }
+
+  /**
+   * The state in which the open transaction, or else the next statement, has begun (A15), as far as it is known without asking
+   * anybody.
+   */
+  get principal(): Principal {
+    if (this.#unjudged.before.size > 0) return UNJUDGED;
+    if (this.#uncheckable !== null) return { kind: 'unknown', reason: this.knownRefusal ?? '' };
+    const after = stateAfterLoss(this.#state);
+    if (after.kind === 'refuse' && !after.sinceTransaction) return { kind: 'unknown', reason: after.reason };
+    const pinned = this.#pinsThatRefuse(after.snapshot);
+    if (pinned !== null) return { kind: 'unknown', reason: pinned };
+    return after.snapshot === null ? AS_DIALLED : { kind: 'known', snapshot: after.snapshot };
   }
 
   /** Channels that the session listens on, as far as known. */

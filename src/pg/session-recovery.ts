@@ -371,7 +371,16 @@ export class SessionRecovery {
   async #firstBarrier(ticket: Ticket, signal: AbortSignal): Promise<void> {
     if (this.#passedFirstBarrier) return;
     this.#passedFirstBarrier = true;
+    await this.#settleCommitted(signal);
     await ticket.resolved(signal);
+  }
+
+  /** R9: before anything goes on here, what the lost server had acknowledged is looked for. */
+  async #settleCommitted(signal: AbortSignal): Promise<void> {
+    const { server, followsPrimary, context } = this.#session;
+    if (server === null || server.incarnation === null || !followsPrimary) return;
+    const { address, incarnation } = server;
+    await context.coordinator.settleCommitted({ address, incarnation }, context.committed, signal);
   }
 
   // ---- between phases 2 and 3 --------------------------------------------------------------------------------

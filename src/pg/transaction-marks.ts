@@ -28,6 +28,17 @@ export class TransactionMarks {
     return this.#mayHaveWritten;
   }
 
+  /** How to make it, for one who needs it later, if at all; null if there is none. */
+  take(): (() => CommitMark | null) | null {
+    const mark = this.#mark;
+    return mark === null || typeof mark === 'function' ? mark : () => mark;
+  }
+
+  /** Nothing was sent that may have written, or an answer says that no xid was assigned: there is nothing to commit. */
+  get hasNoXid(): boolean {
+    return this.#mark === null && (!this.#mayHaveWritten || !this.isUncovered);
+  }
+
   /** True once the mark is there: nothing more has to be noted. */
   get isKnown(): boolean {
     return this.#mark !== null;

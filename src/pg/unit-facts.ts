@@ -106,6 +106,13 @@ export function proofOf(unit: PgUnit): Proof {
   return 'nothing';
 }
 
+/** The identifier that a PREPARE TRANSACTION gives; null for anything else. */
+export function preparedAs(unit: PgUnit): string | null {
+  if (endingOf(unit) !== 'prepare') return null;
+  const literal = /'((?:[^']|'')*)'/.exec(unit.texts[0]?.text ?? '')?.[1];
+  return literal?.replaceAll("''", "'") ?? null;
+}
+
 /** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */
 export function mayCopyIn(unit: PgUnit): boolean {
   return unit.texts.some((text) => text.mayCopy);

@@ -50,8 +50,12 @@ export class Arena {
     return this.#bytes.subarray(from - this.#origin, to - this.#origin);
   }
 
-  /** Drops everything. With `inUse` the old memory is left to whoever still holds it. */
+  /**
+   * Drops everything. With `inUse` the old memory is left to whoever still holds it; else it is overwritten, so that no
+   * password stays there until somebody needs the room (D11).
+   */
   clear(inUse: boolean, maxIdleBytes = 65_536): void {
+    if (!inUse) this.#bytes.fill(0, 0, this.#end - this.#origin);
     if (inUse || this.#bytes.length > maxIdleBytes) this.#bytes = Buffer.allocUnsafeSlow(INITIAL_BYTES);
     this.#origin = this.#end;
   }

@@ -1,0 +1,145 @@
+import type { ServerIdentity } from '../cluster/member.ts';
+import { IDLE } from '../session/journal.ts';
+import type { CommitMark } from './commit-mark.ts';
+import { committedTransaction } from './committed-transaction.ts';
+import type { UnitCompleted } from './conversation.ts';
+import type { PgUnit } from './pg-unit.ts';
+import type { ProbeResult } from './probe.ts';
+import type { SessionContext } from './session-context.ts';
+import type { Principal } from './session-snapshot.ts';
+import type { JudgedSession } from './statement-judge.ts';
+import type { TransactionMarks } from './transaction-marks.ts';
+import { endingOf, isSessionCommand, isTransactionControl, preparedAs, proofOf } from './unit-facts.ts';
+
+/** A session whose acknowledged transactions are to be kept. */
+export interface RecordedSession {
+  readonly id: number;
+  readonly context: SessionContext;
+  readonly probe: ProbeResult | null;
+  readonly server: ServerIdentity | null;
+  readonly marks: { readonly transaction: TransactionMarks };
+  readonly memory: { readonly judged: JudgedSession; readonly principal: Principal };
+  unitBytes(unit: PgUnit): Buffer;
+}
+
+/** What a finished piece of work was, as far as the log needs it. */
+interface Work {
+  readonly units: readonly PgUnit[];
+  readonly isComplete: boolean;
+  readonly mark: (() => CommitMark | null) | null;
+  readonly isWrite: boolean;
+}
+
+/**
+ * Puts one session's acknowledged transactions into the committed log of its cluster (R9). Reads do not get there: a
+ * transaction without an xid, and a statement that is proved to only read.
+ */
+export class CommitRecorder {
+  readonly #session: RecordedSession;
+  readonly #isOn: boolean;
+
+  constructor(session: RecordedSession) {
+    this.#session = session;
+    this.#isOn = session.context.options.lostCommits !== 'ignore';
+  }
+
+  /** A unit was answered; called before anybody forgets what it was about. */
+  completed({ unit, status, wasOpen, ended, before }: UnitCompleted): void {
+    if (!this.#isOn) return;
+    if (ended && unit.committed) {
+      if (wasOpen) this.#endedTransaction(unit, before);
+      else this.#statement(unit);
+    } else if (!wasOpen && status === IDLE && unit.error === null) this.#statement(unit);
+  }
+
+  /** The connection is lost, and the first pending unit had been answered in part: that may have said that it is committed. */
+  lost(pending: readonly PgUnit[], isOpen: boolean, journal: readonly PgUnit[]): void {
+    const [unit] = pending;
+    if (!this.#isOn || unit === undefined) return;
+    const proof = proofOf(unit);
+    if (proof === 'committed' && isOpen) this.#endedTransaction(unit, journal);
+    else if (proof === 'committed' || (proof === 'completed' && !isOpen)) this.#statement(unit);
+  }
+
+  /** It was found out on this server that a COMMIT in doubt had taken effect (A5): the application is told so now. */
+  resolved(unit: PgUnit, journal: readonly PgUnit[], mark: CommitMark | null): void {
+    if (!this.#isOn) return;
+    const units = [...journal, unit];
+    this.#add(unit, { units, isComplete: journal.length > 0, mark: () => mark, isWrite: true });
+  }
+
+  #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
+    const { transaction } = this.#session.marks;
+    const mark = transaction.take();
+    if (mark === null && transaction.hasNoXid) return;
+    // Of a string that goes on behind its COMMIT the mark tells only half.
+    const isWhole = ENDS.has(endingOf(unit));
+    this.#add(unit, {
+      units: [...journal, unit],
+      isComplete: journal.length > 0 && isWhole,
+      mark: isWhole ? mark : null,
+      isWrite: mark !== null,
+    });
+  }
+
+  #statement(unit: PgUnit): void {
+    const { context, memory } = this.#session;
+    if (unit.texts.length === 0 || isSessionCommand(unit)) return;
+    if (isTransactionControl(unit) && !unit.texts.some(endsPrepared)) return;
+    let staysInside = true;
+    let provedRead = true;
+    for (const text of unit.texts) {
+      const judgement = context.database.known(text, memory.judged);
+      provedRead &&= judgement?.provedRead ?? false;
+      staysInside &&= judgement?.staysInside ?? false;
+    }
+    if (provedRead) return;
+    this.#add(unit, {
+      units: [unit],
+      isComplete: true,
+      mark: null,
+      isWrite: unit.changedRows && staysInside,
+    });
+  }
+
+  #add(unit: PgUnit, { units, isComplete, mark, isWrite }: Work): void {
+    const session = this.#session;
+    const { context, probe, server } = session;
+    // Where the server does not tell who it is and where its log is, nothing could ever be found out.
+    if (probe === null || server === null || probe.incarnation === null) return;
+    if (probe.timeline === null || probe.insertLsn === null) return;
+    const { coordinator, committed } = context;
+    const areKept = units.every((one) => !one.dropped);
+    coordinator.acknowledged(
+      committedTransaction({
+        context,
+        session: session.id,
+        database: probe.databaseName,
+        user: probe.sessionUser,
+        address: server.address,
+        incarnation: probe.incarnation,
+        timeline: probe.timeline,
+        sentSequence: unit.sentSequence,
+        acknowledgedSequence: coordinator.nextSequence(),
+        sentAtMillis: unit.sentAtMillis,
+        acknowledgedAtMillis: Date.now(),
+        units: areKept ? units : [],
+        isComplete: isComplete && areKept,
+        mark,
+        tokens: [],
+        preparedAs: endingOf(unit) === 'prepare' ? preparedAs(unit) : null,
+        isWrite,
+        judged: session.memory.judged,
+        principal: session.memory.principal,
+        bytesOf: (one) => session.unitBytes(one),
+      }),
+      committed,
+    );
+  }
+}
+
+const ENDS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'trailing-commit']);
+
+function endsPrepared({ commands }: { readonly commands: readonly string[] }): boolean {
+  return commands.includes('commit-prepared') || commands.includes('rollback-prepared');
+}

@@ -1,0 +1,147 @@
+import type { Coordinator } from '../cluster/coordinator.ts';
+import type { PositionSource, PositionSurvey } from '../cluster/position-poller.ts';
+import { hostKey, type HostAddress } from '../topology/host-address.ts';
+import type { ClusterMemory } from './cluster-memory.ts';
+import { dial } from './hidden-client.ts';
+import { hasLogOf } from './lineage.ts';
+import { parseLsn, type Lsn } from './lsn.ts';
+import { runProbe, type ProbeResult } from './probe.ts';
+import type { ServerConnection } from './server-connection.ts';
+
+export interface HostPositionsOptions {
+  readonly clientConfig: object;
+  readonly coordinator: Coordinator;
+  readonly memory: ClusterMemory;
+  /** For all answers to one survey. */
+  readonly timeoutMillis: number;
+}
+
+/** What one host said. */
+interface Seen {
+  readonly address: HostAddress;
+  readonly probe: ProbeResult;
+  /** On a primary: what a crash of it can't take back. */
+  readonly flushLsn: Lsn | null;
+}
+
+const FLUSHED_SQL =
+  'SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END::pg_catalog.text';
+
+/**
+ * Log positions of all hosts of a cluster, asked over hidden connections with one session's credentials.
+ *
+ * Every configured host may be primary next (design review A15), the present one too, after a crash: of that counts what
+ * it has flushed. One that can't be asked has nothing. Hosts that can't be chosen do not count: those of another cluster,
+ * and primaries that were replaced.
+ */
+export class HostPositions implements PositionSource {
+  readonly #options: HostPositionsOptions;
+  readonly #connections = new Map<string, ServerConnection>();
+  #generation = 0;
+
+  constructor(options: HostPositionsOptions) {
+    this.#options = options;
+  }
+
+  async survey(): Promise<PositionSurvey | null> {
+    const { coordinator, timeoutMillis } = this.#options;
+    const late = AbortSignal.timeout(timeoutMillis);
+    try {
+      const { hosts } = await coordinator.discover(late);
+      const seen = await Promise.all(hosts.map((address) => this.#look(address, late)));
+      this.#closeAllBut(hosts);
+      return this.#judge(seen);
+    } catch {
+      return null; // Asked again in a while.
+    }
+  }
+
+  rest(): void {
+    this.#generation++;
+    for (const connection of this.#connections.values()) connection.terminate();
+    this.#connections.clear();
+  }
+
+  #judge(seen: readonly (Seen | null)[]): PositionSurvey | null {
+    const { coordinator } = this.#options;
+    const { primary, systemIdentifier } = coordinator.knowledge;
+    const found = seen.find((one) => one?.probe.incarnation === primary?.incarnation && one !== null);
+    const { timeline = null, insertLsn = null, incarnation = null } = found?.probe ?? {};
+    if (timeline === null || insertLsn === null || incarnation === null) return null;
+    const survey = { incarnation, position: { timeline, position: insertLsn }, flushed: found!.flushLsn };
+    let floor: Lsn | null = null;
+    for (const one of seen) {
+      if (one === null) return { ...survey, floor: null };
+      const { probe } = one;
+      const isOther = probe.systemIdentifier !== systemIdentifier;
+      const isDeposed = !probe.inRecovery && probe.timeline !== null && probe.timeline < timeline;
+      if (isOther || isDeposed) continue;
+      const has = this.#positionOf(one, found!, timeline);
+      if (has === null) return { ...survey, floor: null };
+      if (floor === null || has < floor) floor = has;
+    }
+    return { ...survey, floor };
+  }
+
+  /** How much of the primary's log this host is proved to have; null if nothing is. */
+  #positionOf(one: Seen, primary: Seen, timeline: number): Lsn | null {
+    if (one.probe.incarnation === primary.probe.incarnation) return one.flushLsn;
+    if (!one.probe.inRecovery) return null; // Another primary, whose sessions will notice.
+    const { lineage } = this.#options.memory;
+    return hasLogOf(lineage, hostKey(one.address), one.probe, timeline) ? one.probe.replayLsn : null;
+  }
+
+  async #look(address: HostAddress, late: AbortSignal): Promise<Seen | null> {
+    const { memory } = this.#options;
+    let connection: ServerConnection | null = null;
+    const onLate = (): void => {
+      connection?.destroy();
+    };
+    try {
+      connection = await this.#connect(address, late);
+      late.addEventListener('abort', onLate, { once: true });
+      // Both in one go: the second one is answered behind the first.
+      const flushed = connection.run(FLUSHED_SQL);
+      flushed.catch(() => {
+        // Awaited below, or nobody cares any more.
+      });
+      const probe = await runProbe(connection);
+      const [row] = await flushed;
+      memory.record(address, probe);
+      const text = row?.[0];
+      return { address, probe, flushLsn: typeof text === 'string' ? parseLsn(text) : null };
+    } catch {
+      connection?.destroy();
+      return null;
+    } finally {
+      late.removeEventListener('abort', onLate);
+    }
+  }
+
+  async #connect(address: HostAddress, late: AbortSignal): Promise<ServerConnection> {
+    const key = hostKey(address);
+    const known = this.#connections.get(key);
+    if (known !== undefined && !known.isOver) return known;
+    const { clientConfig, timeoutMillis } = this.#options;
+    const generation = this.#generation;
+    const connection = await dial(clientConfig, address, { timeoutMillis, signal: late });
+    connection.unref();
+    if (generation !== this.#generation) {
+      connection.terminate();
+      throw new Error('nobody needs it any more');
+    }
+    this.#connections.get(key)?.terminate();
+    this.#connections.set(key, connection);
+    return connection;
+  }
+
+  /** A provider may have dropped a host. */
+  #closeAllBut(hosts: readonly HostAddress[]): void {
+    const keys = new Set(hosts.map(hostKey));
+    for (const [key, connection] of this.#connections) {
+      if (keys.has(key)) continue;
+      connection.terminate();
+      this.#connections.delete(key);
+    }
+  }
+}
