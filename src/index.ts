@@ -15,6 +15,7 @@ export {
 export type {
   CommitResolved,
   CommitTokenUnavailable,
+  EventPosition,
   FailoverEventMap,
   FailoverEvents,
   FailoverFailed,
@@ -24,6 +25,7 @@ export type {
   FeatureUnavailable,
   HostChanged,
   LimitReached,
+  LostCommit,
   NotificationGap,
   ProviderFailed,
   ReplayFailed,
@@ -32,7 +34,7 @@ export type {
   TokenPurgeFailed,
   Waiting,
 } from './events.ts';
-export type { FailoverOptions, LostState, OnReconnect, OnTerminated, ReconnectedSession } from './options.ts';
+export type { FailoverOptions, LostCommits, LostState, OnReconnect, OnTerminated, ReconnectedSession } from './options.ts';
 export type { HostAddress, HostAddressInput } from './topology/host-address.ts';
 export { staticHosts } from './topology/static-hosts.ts';
 export type { TargetSessionAttrs } from './topology/target-session-attrs.ts';

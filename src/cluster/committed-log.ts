@@ -89,7 +89,7 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
     return this.#entries.slice(this.#head);
   }
 
-  /** Returns the limit that has made older ones fall out, the first time since the log was empty; else null. */
+  /** Returns the limit that has made older ones fall out, the first time since all was purged; else null. */
   add(entry: Transaction): LogOverflow | null {
     entry.notBefore ??= this.#lowerBound(entry);
     this.#entries.push(entry);
@@ -117,6 +117,8 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
       if (entry.incarnation !== incarnation || entry.upTo === null || entry.upTo.position > position) break;
       this.#dropFirst();
     }
+    // Purged to the end: the next time that it overflows is news.
+    if (this.size === 0) this.#overflows = false;
     this.#compact();
   }
 
@@ -164,7 +166,6 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
     this.#head = 0;
     this.#unbounded = 0;
     this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
-    if (entries.length === 0) this.#overflows = false;
   }
 
   #wasFlushed({ incarnation, upTo }: Transaction): boolean {
