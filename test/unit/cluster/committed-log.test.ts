@@ -213,7 +213,7 @@ describe('what another server is to judge', () => {
     const log = new CommittedLog<Entry>(LIMITS);
     const [a, b, c] = [entry('a', 1), entry('b', 3, { incarnation: 'new' }), entry('c', 5)];
     for (const one of [a, b, c]) log.add(one);
-    log.putBack(log.takeUnsettled('new') as Entry[]);
+    log.putBack(log.takeUnsettled('new'));
     expect(names(log.entries())).toEqual(['a', 'b', 'c']);
     expect(log.bytes).toBe(30);
   });
