@@ -2,6 +2,7 @@ import { IDLE, Journal } from '../session/journal.ts';
 import { ResponseDigest } from '../session/response-digest.ts';
 import { ResumeFilter, type ResumeVerdict } from '../session/resume-filter.ts';
 import { BackendType, readTag } from './backend-messages.ts';
+import { KeptAnswer } from './kept-answer.ts';
 import { endAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { digestMessage, errorCode, hashedPart } from './response-hash.ts';
@@ -54,6 +55,7 @@ export class Conversation implements Responder {
   readonly journal: Journal<PgUnit>;
   readonly #pending: PgUnit[] = [];
   readonly #digest: ResponseDigest;
+  readonly #answer: KeptAnswer;
   readonly #listener: ConversationListener;
   readonly #nextSequence: () => number;
   #resume: ResumeFilter | null = null;
@@ -65,6 +67,7 @@ export class Conversation implements Responder {
       maxBytes: limits.maxJournalBytes,
     });
     this.#digest = new ResponseDigest(limits.maxKeptRowHashes);
+    this.#answer = new KeptAnswer(limits.maxJournalBytes);
     this.#nextSequence = nextSequence;
     this.#listener = listener;
   }
@@ -104,6 +107,7 @@ export class Conversation implements Responder {
     this.#resume = null;
     this.#hasDiverged = false;
     this.#digest.reset();
+    this.#answer.begin('nothing');
     return this.#pending.shift();
   }
 
@@ -151,7 +155,9 @@ export class Conversation implements Responder {
       }
     }
     if (unit.held !== null) return this.#hold(unit, unit.held, bytes, start, end);
+    if (this.#digest.messages === 0) this.#answer.begin(keptOf(unit));
     digestMessage(this.#digest, type, bytes, start, end);
+    this.#answer.add(type, bytes, start, end);
     return true;
   }
 
@@ -186,12 +192,14 @@ export class Conversation implements Responder {
       this.#hasDiverged = false;
       this.#resume = null;
       this.#digest.reset();
+      this.#answer.begin('nothing');
       return this.#listener.unitDiverged(unit, status);
     }
     this.#resume = null;
     unit.acknowledgedSequence = this.#nextSequence();
     const digest = this.#digest.finish(status);
     this.#digest.reset();
+    unit.answer = this.#answer.take();
     const { journal } = this;
     const wasOpen = journal.open;
     const before = journal.units;
@@ -257,6 +265,14 @@ export class Conversation implements Responder {
     else if (tag.startsWith('DEALLOCATE') || tag === 'DISCARD ALL')
       this.#listener.statementsDropped(tag.endsWith('ALL'));
   }
+}
+
+/** What is to be kept of the unit's answer. */
+function keptOf(unit: PgUnit): 'all' | 'beginning' | 'nothing' {
+  const [first] = unit.texts;
+  if (unit.texts.length === 1 && first !== undefined) return first.keepsAnswer;
+  const kinds = unit.texts.map(({ keepsAnswer }) => keepsAnswer);
+  return kinds.includes('all') ? 'all' : kinds.includes('beginning') ? 'beginning' : 'nothing';
 }
 
 function filter(

@@ -1,6 +1,8 @@
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { Arena } from '../session/arena.ts';
 import type { Conversation } from './conversation.ts';
+import { NOT_KEPT } from './kept-answer.ts';
+import type { PgUnit } from './pg-unit.ts';
 
 export interface JournalMemoryLimits {
   readonly maxJournalBytes: number;
@@ -22,6 +24,8 @@ export class JournalMemory {
   readonly #sessionId: number;
   /** Bytes reserved of the process's. */
   #reserved = 0;
+  /** Bytes of answers that are kept with the journal. */
+  #kept = 0;
 
   constructor(
     arena: Arena,
@@ -41,19 +45,33 @@ export class JournalMemory {
   beforeAppend(bytes: number): number {
     const { maxJournalBytes, maxProcessJournalBytes } = this.#limits;
     let keepFrom = this.#keepFrom();
+    if (this.#kept > 0 && this.#arena.end - keepFrom + bytes + this.#kept > maxJournalBytes)
+      this.#forgetAnswers();
     if (this.#arena.end - keepFrom + bytes > maxJournalBytes) {
       this.#drop('failover.maxJournalBytes', maxJournalBytes);
       keepFrom = this.#keepFrom();
     }
-    const growth = this.#arena.capacityWith(bytes, keepFrom) - IDLE_BYTES - this.#reserved;
-    if (growth > 0) {
-      if (this.#coordinator.reserveJournal(growth)) this.#reserved += growth;
-      else {
+    if (!this.#reserve(this.#arena.capacityWith(bytes, keepFrom))) {
+      this.#forgetAnswers();
+      if (!this.#reserve(this.#arena.capacityWith(bytes, keepFrom))) {
         this.#drop('failover.maxProcessJournalBytes', maxProcessJournalBytes);
         keepFrom = this.#keepFrom();
       }
     }
     return keepFrom;
+  }
+
+  /**
+   * What was kept of the unit's answer counts as well. Past a limit all such answers are let go: the statements can still
+   * be replayed, but not with the values that they gave.
+   */
+  keepAnswer(unit: PgUnit): void {
+    const { journal } = this.#conversation;
+    if (journal.units.length <= 1) this.#kept = 0;
+    if (unit.answer === null || journal.units.at(-1) !== unit) return;
+    this.#kept += unit.answer.length;
+    const used = this.#arena.end - this.#keepFrom() + this.#kept;
+    if (used > this.#limits.maxJournalBytes || !this.#reserve(this.#arena.capacity)) this.#forgetAnswers();
   }
 
   /** Nothing is pending and no transaction is open: the memory is free. `inUse`: the socket still holds some of it. */
@@ -64,9 +82,24 @@ export class JournalMemory {
 
   /** Gives the process's share back. */
   release(): void {
+    this.#kept = 0;
     if (this.#reserved === 0) return;
     this.#coordinator.reserveJournal(-this.#reserved);
     this.#reserved = 0;
+  }
+
+  /** Takes the process's share for so much memory of the arena, and the answers. */
+  #reserve(capacity: number): boolean {
+    const growth = capacity + this.#kept - IDLE_BYTES - this.#reserved;
+    if (growth <= 0) return true;
+    if (!this.#coordinator.reserveJournal(growth)) return false;
+    this.#reserved += growth;
+    return true;
+  }
+
+  #forgetAnswers(): void {
+    for (const unit of this.#conversation.journal.units) if (unit.answer !== null) unit.answer = NOT_KEPT;
+    this.#kept = 0;
   }
 
   #keepFrom(): number {

@@ -397,6 +397,7 @@ export class LogicalSession
     this.#recorder.completed(completed);
     if (unit.touchesSession) this.memory.ran(unit.texts);
     this.#traffic.detach(unit);
+    this.#journalMemory.keepAnswer(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
     const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayEnd));
     if (isAnother) this.marks.anotherTransaction(unit);

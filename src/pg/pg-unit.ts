@@ -46,6 +46,11 @@ export interface PgUnit extends Unit {
   tokenRefusals: number;
   /** CopyInResponse came: COPY data belongs to it until CopyDone or CopyFail. */
   copyIn: boolean;
+  /**
+   * The messages of its answer that hold values which the database made (see `pinning/given-answer.ts`); null if it holds
+   * none. Empty: there were too many to keep.
+   */
+  answer: Buffer | null;
   /** Its bytes if they are the driver's own and not in the arena (the BEGIN of a chained transaction). */
   readonly synthetic: Buffer | null;
   /** It may have changed the session's state, as far as was known when it was sent. */
@@ -83,6 +88,7 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     held: null,
     tokenRefusals: 0,
     copyIn: false,
+    answer: null,
     synthetic,
     touchesSession: false,
     countedAsRead: false,

@@ -5,6 +5,8 @@ import { abortable } from '../cluster/abortable.ts';
 import { BackendType } from './backend-messages.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
+import type { JournalPins, PinnedForm } from './pinning/journal-pins.ts';
+import { discardDrawn, RowsOrError } from './pinning/hidden-statement.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder, ServerConnection } from './server-connection.ts';
 import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
@@ -13,6 +15,8 @@ export type ReplayResult =
   | { readonly kind: 'replayed'; readonly status: number }
   /** R5 */
   | { readonly kind: 'diverged'; readonly reason: string }
+  /** R7: something in it can't be pinned, and what the application has seen depends on it. */
+  | { readonly kind: 'not-replayable'; readonly reason: string }
   /**
    * R10: the cause lies in the moment, so it starts again from the beginning; with `isOutOfOrder` in the next round, since
    * what diverged depends on who comes first, and the recorded order is not always that of the locks.
@@ -39,12 +43,15 @@ export interface ReplaySource {
  * depend on the moment goes out in one write; what does keeps the recorded precedence, and so does what came behind locks
  * that another session has given back.
  *
+ * Units whose results hold values that the database made run in the form that `pins` gives them.
+ *
  * Rejects if the connection is lost, or `signal` aborts.
  */
 export async function replayJournal(
   source: ReplaySource,
   connection: ServerConnection,
   order: OrderedReplay,
+  pins: JournalPins | null,
   signal: AbortSignal,
 ): Promise<ReplayResult> {
   const { units } = source;
@@ -60,21 +67,29 @@ export async function replayJournal(
       continue;
     }
     const isOrdered = ordered.has(unit);
-    const alone = index === 0 || unit.synthetic !== null || controlsTransaction(unit) || isOrdered;
+    const isPinnable = pins?.concerns(unit) === true;
+    const alone =
+      index === 0 || isPinnable || unit.synthetic !== null || controlsTransaction(unit) || isOrdered;
     const isBehindRelease = index > 0 && unit.acknowledgedSequence > order.freeUpTo();
-    if (isOrdered || (alone && index > 0) || isBehindRelease) await abortable(order.turn(unit), signal);
+    if (isOrdered || (alone && index > 0 && !isPinnable) || isBehindRelease)
+      await abortable(order.turn(unit), signal);
     let end = index + 1;
     if (!alone) {
       const free = order.freeUpTo();
       while (
         end < units.length &&
         units[end]!.acknowledgedSequence < free &&
-        joins(units[end]!, units[end - 1]!, skipped, ordered)
+        joins(units[end]!, units[end - 1]!, skipped, ordered) &&
+        pins?.concerns(units[end]!) !== true
       )
         end++;
     }
-    const batch = units.slice(index, end);
-    send(batch, source, connection, progress);
+    const form = isPinnable ? await abortable(pins.form(unit), signal) : null;
+    if (form?.kind === 'refused') {
+      return { kind: 'not-replayable', reason: `${form.reason} (${headOf(unit)})` };
+    }
+    if (form?.kind === 'pinned') sendPinned(unit, form, source, connection, progress);
+    else send(units.slice(index, end), source, connection, progress, form?.reason ?? null);
     await abortable(progress.completed(), signal);
     signal.throwIfAborted();
     const { result } = progress;
@@ -108,11 +123,51 @@ function joins(
   );
 }
 
+/** The unit with the values that it gave before; in front of it what it needs, as units of the driver's own. */
+function sendPinned(
+  unit: PgUnit,
+  { prepare, bytes, givesDrawn, reason }: PinnedForm & { kind: 'pinned' },
+  source: ReplaySource,
+  connection: ServerConnection,
+  progress: ReplayProgress,
+): void {
+  const hide = (message: Buffer): void => {
+    connection.ask(
+      message,
+      new RowsOrError(
+        () => undefined,
+        () => undefined, // The unit behind it fails as well, and says so.
+      ),
+    );
+  };
+  progress.begin(1);
+  source.names.prepare(unit, connection);
+  // What is given and not drawn leaves currval as it was: better undefined than of an earlier row (A9).
+  if (givesDrawn) hide(discardDrawn());
+  if (prepare !== null) hide(prepare);
+  connection.expect(new ReplayedUnit(unit, progress, reason));
+  connection.write(bytes);
+  if (givesDrawn) hide(discardDrawn());
+}
+
+/** Enough of a statement to find it, and none of its values. */
+function headOf(unit: PgUnit): string {
+  const text = unit.texts.map((one) => one.text).join('; ');
+  const words =
+    /^\s*(?:--.*\s+)*([A-Za-z]+(?:\s+(?:INTO|FROM)\b)?(?:\s+(?:[\w$]+|"[^"]+")(?:\.(?:[\w$]+|"[^"]+"))?)?)/i.exec(
+      text,
+    );
+  return words?.[1] === undefined || /^select/i.test(words[1])
+    ? (words?.[1]?.slice(0, 6) ?? 'a statement')
+    : words[1];
+}
+
 function send(
   batch: readonly PgUnit[],
   source: ReplaySource,
   connection: ServerConnection,
   progress: ReplayProgress,
+  unpinned: string | null,
 ): void {
   const parts: Buffer[] = [];
   const flush = (): void => {
@@ -125,7 +180,7 @@ function send(
       flush();
       source.names.prepare(unit, connection);
     }
-    connection.expect(new ReplayedUnit(unit, progress));
+    connection.expect(new ReplayedUnit(unit, progress, unpinned));
     parts.push(source.unitBytes(unit));
   }
   flush();
@@ -191,12 +246,15 @@ class ReplayProgress {
 class ReplayedUnit implements Responder {
   readonly #unit: PgUnit;
   readonly #progress: ReplayProgress;
+  /** Why something in it is not pinned. */
+  readonly #unpinned: string | null;
   #error: string | null = null;
   #begun = false;
 
-  constructor(unit: PgUnit, progress: ReplayProgress) {
+  constructor(unit: PgUnit, progress: ReplayProgress, unpinned: string | null) {
     this.#unit = unit;
     this.#progress = progress;
+    this.#unpinned = unpinned;
   }
 
   message(type: number, bytes: Buffer, start: number, end: number): boolean {
@@ -240,9 +298,17 @@ class ReplayedUnit implements Responder {
     if (this.#error !== unit.error) {
       const now = this.#error === null ? 'succeeded' : `failed with SQLSTATE ${this.#error}`;
       const then = unit.error === null ? 'had succeeded' : `had failed with SQLSTATE ${unit.error}`;
-      return { kind: 'diverged', reason: `a statement that ${then} now ${now}` };
+      return this.#diverged(`a statement that ${then} now ${now}`);
     }
-    return { kind: 'diverged', reason: 'a statement gave other results than the application had been given' };
+    return this.#diverged('a statement gave other results than the application had been given');
+  }
+
+  #diverged(what: string): ReplayResult {
+    const unit = this.#unit;
+    const tooLong = unit.answer?.length === 0 ? 'its result was too long to keep' : null;
+    const why = this.#unpinned ?? tooLong;
+    const because = why === null ? '' : `; values that it made could not be pinned: ${why}`;
+    return { kind: 'diverged', reason: `${what} (${headOf(unit)}${because})` };
   }
 }
 

@@ -6,6 +6,8 @@ import { isAimed, mayBeAimed, serverGoesOn } from './aimed-kill.ts';
 import { HostReport } from './host-report.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
+import { JournalPins } from './pinning/journal-pins.ts';
+import type { ServerConnection } from './server-connection.ts';
 import { loneTicket } from './lone-ticket.ts';
 import { replayJournal } from './replay.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
@@ -329,6 +331,7 @@ export class SessionRecovery {
       session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason } });
       return;
     }
+    const pins = await this.#preparePins(connection, signal);
     await this.#firstBarrier(ticket, signal);
     const { coordinator } = session.context;
     const startedAt = performance.now();
@@ -336,7 +339,7 @@ export class SessionRecovery {
     const durationMillis = (): number => performance.now() - startedAt;
     coordinator.counters.replays++;
     coordinator.publish('replayStarted', about);
-    const result = await replayJournal(session, connection, ticket.order, signal);
+    const result = await replayJournal(session, connection, ticket.order, pins, signal);
     if (!this.#isCurrent(epoch)) return;
     switch (result.kind) {
       case 'replayed':
@@ -357,6 +360,15 @@ export class SessionRecovery {
         this.#planIsFinal = true;
         session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: result.reason } });
         return;
+      case 'not-replayable':
+        coordinator.publish('replayFailed', {
+          ...about,
+          durationMillis: durationMillis(),
+          reason: result.reason,
+        });
+        this.#planIsFinal = true;
+        session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason: result.reason } });
+        return;
       case 'again':
         if (result.isOutOfOrder) this.#replayRound++;
         coordinator.publish('replayFailed', {
@@ -366,6 +378,25 @@ export class SessionRecovery {
         });
         session.cut();
     }
+  }
+
+  /**
+   * Sequences are moved past what the application has seen of them before any journal is replayed: what another one draws
+   * must not be in its way.
+   */
+  async #preparePins(connection: ServerConnection, signal: AbortSignal): Promise<JournalPins | null> {
+    const session = this.#session;
+    return await abortable(
+      JournalPins.prepare(session, connection, async (run) => {
+        const other = await session.scouts.open(connection.address, signal);
+        try {
+          await run(other.connection);
+        } finally {
+          other.connection.terminate();
+        }
+      }),
+      signal,
+    );
   }
 
   async #firstBarrier(ticket: Ticket, signal: AbortSignal): Promise<void> {

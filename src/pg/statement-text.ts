@@ -51,6 +51,7 @@ export class StatementText {
   #setsUp: boolean | null = null;
   #tokenPlace: TokenPlace | null = null;
   #carriesToken: boolean | null = null;
+  #keeps: 'all' | 'beginning' | 'nothing' | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
     readonly by: object;
@@ -122,6 +123,15 @@ export class StatementText {
     return this.#carriesToken;
   }
 
+  /**
+   * How much of its answer is kept, because it may show values that differ when it runs again: of rows that it writes all
+   * of it, of others enough to see what is the same in all of them.
+   */
+  get keepsAnswer(): 'all' | 'beginning' | 'nothing' {
+    this.#keeps ??= keptAnswer(this.text);
+    return this.#keeps;
+  }
+
   /** What was judged before by this judge (or in this era of it) in a session like this, if that still holds. */
   judgement(by: object, session: string, now: number): Judgement | null {
     const judged = this.#judged;
@@ -133,6 +143,16 @@ export class StatementText {
   remember(by: object, session: string, until: number, judgement: Judgement): void {
     this.#judged = { by, session, until, judgement };
   }
+}
+
+const RETURNS = /\breturning\b/i;
+/** Functions and words of `pinning/made-values.ts`. */
+const MAKES_VALUES =
+  /\b(?:nextval|currval|lastval|now|(?:transaction|statement|clock)_timestamp|timeofday|random|random_normal|gen_random_uuid|gen_random_bytes|uuidv[47]|uuid_generate_\w+|txid_current|pg_current_xact_id|pg_backend_pid)"?\s*\(|\bcurrent_(?:date|time|timestamp)\b|\blocaltime(?:stamp)?\b/i;
+
+function keptAnswer(text: string): 'all' | 'beginning' | 'nothing' {
+  if (RETURNS.test(text)) return 'all';
+  return MAKES_VALUES.test(text) ? 'beginning' : 'nothing';
 }
 
 function isSessionCommand(text: string): boolean {

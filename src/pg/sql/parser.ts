@@ -70,11 +70,11 @@ export function parserReady(): boolean {
 }
 
 /** Never throws. A text of blanks and comments has no statements. */
-export function parse(text: string): ParseOutcome {
+export function parse(text: string, maxCharacters = MAX_CHARACTERS): ParseOutcome {
   if (grammar === undefined) return notUnderstood('the parser is not loaded');
   if (crashes >= MAX_CRASHES) return notUnderstood('the parser has failed too often');
-  if (text.length > MAX_CHARACTERS)
-    return notUnderstood(`the text is longer than ${MAX_CHARACTERS} characters`);
+  if (text.length > maxCharacters)
+    return notUnderstood(`the text is longer than ${maxCharacters} characters`);
   // The grammar would see only what stands before it.
   if (text.includes('\0')) return notUnderstood('the text contains a NUL character');
   if (text === '') return { kind: 'parsed', statements: [] };
