@@ -1,6 +1,6 @@
 import type { PgUnit } from '../pg-unit.ts';
 import type { ServerConnection } from '../server-connection.ts';
-import { SqlError, type SqlRunner } from '../sql-runner.ts';
+import type { SqlRunner } from '../sql-runner.ts';
 import { loadParser, parse } from '../sql/parser.ts';
 import { fieldsOf, listOf, nodeOf, visitNodes } from '../sql/syntax-tree.ts';
 import { loadDeparser, writeStatement } from './deparser.ts';
@@ -158,13 +158,9 @@ export class JournalPins {
 
   async #form(unit: PgUnit): Promise<PinnedForm> {
     const wire = this.#wire(unit);
-    const statements = typeof wire === 'string' ? wire : this.#parse(unit, wire);
-    if (typeof wire === 'string' || typeof statements === 'string') {
-      this.#current.clear();
-      const reason = typeof statements === 'string' ? statements : String(wire);
-      if (this.#constants.wasSeen) return refused(reason);
-      return { kind: 'as-it-is', reason };
-    }
+    if (typeof wire === 'string') return this.#unwritable(wire);
+    const statements = this.#parse(unit, wire);
+    if (typeof statements === 'string') return this.#unwritable(statements);
     const values = new PinnedValues(wire.parameters.length);
     const run: PinnedTree[] = [];
     for (const { tree, answer } of statements) {
@@ -233,7 +229,8 @@ export class JournalPins {
 
   #unwritable(reason: string): PinnedForm {
     this.#current.clear();
-    return this.#constants.wasSeen ? refused(reason) : { kind: 'as-it-is', reason };
+    if (!this.#constants.wasSeen) return { kind: 'as-it-is', reason };
+    return refused(`transaction time was seen, and it can’t be put in: ${reason}`);
   }
 
   #noteDrawn(

@@ -56,7 +56,8 @@ export function pinInsert(statement: Fields, input: PinningInput): StatementPins
   const pins = insert.pinRows(rows.length, (column, row) => {
     const place = given.indexOf(column);
     const cell = place < 0 ? undefined : rows[row]?.[place];
-    return cell === undefined || nodeOf(cell)?.tag === 'SetToDefault' ? null : cell;
+    const isIgnored = column.isIdentity && statement['override'] === 'OVERRIDING_USER_VALUE';
+    return cell === undefined || isIgnored || nodeOf(cell)?.tag === 'SetToDefault' ? null : cell;
   });
   if (typeof pins === 'string') return unpinned(pins);
   const reads = conflict === undefined ? null : readsPinned(conflict, pins);

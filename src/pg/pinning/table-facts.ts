@@ -29,6 +29,7 @@ export interface ColumnFacts {
   readonly default: ColumnDefault | null;
   /** GENERATED ALWAYS AS IDENTITY: needs OVERRIDING SYSTEM VALUE. */
   readonly isAlwaysIdentity: boolean;
+  readonly isIdentity: boolean;
   readonly isGenerated: boolean;
   /** Of nextval or the identity; object identifier. */
   readonly sequence: number | null;
@@ -122,6 +123,7 @@ function columnOf([, , number, name, type, typeOid, expression, kinds, sequence]
     typeOid: Number(typeOid),
     default: isGenerated ? null : defaultOf(expression ?? null, identity !== undefined),
     isAlwaysIdentity: identity === 'a',
+    isIdentity: identity !== undefined,
     isGenerated,
     sequence: sequence === null || sequence === undefined ? null : Number(sequence),
   };
