@@ -16,6 +16,7 @@ const DEFAULTS = {
   onTerminated: 'error',
   onOutsideEffects: 'refuse',
   pooler: 'refuse',
+  commitOutcome: 'auto',
   maxJournalBytes: 16_777_216,
   maxProcessJournalBytes: 268_435_456,
   maxJournalStatements: 100_000,
@@ -32,6 +33,8 @@ const DEFAULTS = {
   stateCheckMillis: 0,
   sessionVariables: [],
   onReconnect: undefined,
+  tokenSchema: 'holdfast',
+  tokenRetentionMillis: 3_600_000,
 };
 
 function resolve(raw: unknown): ResolvedFailoverOptions {
