@@ -6,8 +6,8 @@ import type { ChaosOptions } from './options.ts';
 /** How the driver is configured, and what may be demanded of it therefore. */
 export interface DriverMode {
   readonly failover: FailoverOptions;
-  /** False where each outcome can be found out. */
-  readonly mayBeUnknown: boolean;
+  /** The database has the objects of commit tokens. */
+  readonly tokens: boolean;
   /** What the driver does with lost commits; null if it is a build that says nothing of them. */
   readonly lostCommits: 'report' | 'reapply' | null;
 }
@@ -18,8 +18,7 @@ export interface DriverMode {
  * @throws Error that names an option which this build of the driver does not have
  */
 export function driverMode({ commitOutcome, lostCommits }: ChaosOptions): DriverMode {
-  const failover: Record<string, unknown> = {};
-  if (commitOutcome !== undefined) failover['commitOutcome'] = commitOutcome;
+  const failover: Record<string, unknown> = { commitOutcome };
   if (lostCommits !== undefined) failover['lostCommits'] = lostCommits;
   for (const [name, value] of Object.entries(failover)) {
     if (!accepts(name, value))
@@ -29,7 +28,7 @@ export function driverMode({ commitOutcome, lostCommits }: ChaosOptions): Driver
   }
   return {
     failover: failover,
-    mayBeUnknown: commitOutcome !== 'token',
+    tokens: commitOutcome === 'token' || commitOutcome === 'auto',
     lostCommits: lostCommits ?? (accepts('lostCommits', 'report') ? 'report' : null),
   };
 }

@@ -48,11 +48,12 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeResult
   const { seed, replication, seconds, mode, path, say } = options;
   const random = new SeededRandom(seed);
   const workloads = [new ListAppend(), new Bank(), new Register(), new GeneratedIds()];
-  const { mayBeUnknown, lostCommits } = mode;
-  const history = new History(path, { seed, replication, mayBeUnknown, lostCommits });
+  const { tokens, lostCommits } = mode;
+  const history = new History(path, { seed, replication, mayBeUnknown: !tokens, lostCommits });
   const lab = await FailoverLab.start({
     standbys: 2,
     synchronous: replication === 'synchronous',
+    tokens,
     setUp: workloads.map(({ setUp }) => setUp).join(';'),
   });
   try {

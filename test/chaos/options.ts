@@ -12,8 +12,8 @@ export interface ChaosOptions {
   readonly seconds: number;
   readonly workers: number;
   readonly replications: readonly Replication[];
-  /** As `failover.commitOutcome`; undefined leaves it to the driver. */
-  readonly commitOutcome: CommitOutcome | undefined;
+  /** As `failover.commitOutcome`. With `auto` and `token` the database has what tokens need. */
+  readonly commitOutcome: CommitOutcome;
   /** As `failover.lostCommits`; undefined leaves it to the driver. */
   readonly lostCommits: LostCommits | undefined;
   /** Acts of the nemesis by name; empty for all. */
@@ -35,7 +35,8 @@ befalls clusters, and holds everything that the workers were told against each o
   --seconds <n>         how long the workers work (default 60)
   --workers <n>         how many there are (default 16)
   --replication <r>     asynchronous, synchronous or both by turns (default both)
-  --commit-outcome <m>  failover.commitOutcome: auto, token, logPosition or none; with token no outcome may be unknown
+  --commit-outcome <m>  failover.commitOutcome: token (default), auto, logPosition or none;
+                        with the first two no outcome may be unknown
   --lost-commits <m>    failover.lostCommits: report or reapply
   --acts <a,b>          only these faults (default all; 'npm run chaos -- --acts help' names them)
   --history <dir>       keeps the histories there; default: kept in a temporary directory if anything is wrong
@@ -55,7 +56,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
       seconds: { type: 'string', default: '60' },
       workers: { type: 'string', default: '16' },
       replication: { type: 'string', default: 'both' },
-      'commit-outcome': { type: 'string' },
+      'commit-outcome': { type: 'string', default: 'token' },
       'lost-commits': { type: 'string' },
       acts: { type: 'string', default: '' },
       history: { type: 'string' },
@@ -70,7 +71,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
     seconds: wholeNumber('seconds', values.seconds, 1, 1_000_000),
     workers: wholeNumber('workers', values.workers, 1, 200),
     replications: replication === 'both' ? ['synchronous', 'asynchronous'] : [replication],
-    commitOutcome: oneOf('commit-outcome', COMMIT_OUTCOMES, values['commit-outcome']),
+    commitOutcome: oneOf('commit-outcome', COMMIT_OUTCOMES, values['commit-outcome'])!,
     lostCommits: oneOf('lost-commits', LOST_COMMITS, values['lost-commits']),
     acts: values.acts.split(',').filter((name) => name !== ''),
     history: values.history,

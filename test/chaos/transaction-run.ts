@@ -62,6 +62,14 @@ export class TransactionRun {
     );
   }
 
+  /** Several statements in one string; outside of a transaction they are one together. Gives no rows. */
+  async writeString(
+    statements: readonly (readonly [text: string, values: readonly Value[]])[],
+  ): Promise<void> {
+    const texts = statements.map(([text, values]) => withLiterals(text, values));
+    await this.#session.query(`${markerComment(this.marker)} ${texts.join('; ')}`);
+  }
+
   observe(observation: Observation): void {
     this.observations.push(observation);
   }

@@ -6,6 +6,9 @@ import type { Body, Workload } from './workload.ts';
 const ACTIVE_LISTS = 6;
 /** A list that is longer is left alone, and a new one begun. */
 const LONGEST_LIST = 40;
+const APPEND =
+  'INSERT INTO list VALUES ($1, ARRAY[$2::int]) ' +
+  'ON CONFLICT (key) DO UPDATE SET elements = list.elements || excluded.elements';
 const READ = 'SELECT elements FROM list WHERE key = $1';
 
 /** Lists to which transactions append values that are used once, and which they read. */
@@ -40,7 +43,12 @@ export class ListAppend implements Workload {
 
   statement(random: SeededRandom): Body {
     const slot = random.integer(0, ACTIVE_LISTS - 1);
-    const isRead = random.chance(0.3);
+    const kind = random.pick(['read', 'append', 'append', 'string', 'transaction in a string'] as const);
+    if (kind === 'string' || kind === 'transaction in a string')
+      return async (run) => {
+        await this.#appendTwice(run, slot, kind);
+      };
+    const isRead = kind === 'read';
     return async (run) => {
       const key = this.#active[slot]!;
       if (isRead) await read(run, key, false);
@@ -48,13 +56,21 @@ export class ListAppend implements Workload {
     };
   }
 
+  async #appendTwice(run: TransactionRun, slot: number, kind: string): Promise<void> {
+    const keys = [this.#active[slot]!, this.#active[(slot + 1) % ACTIVE_LISTS]!].sort(
+      (one, other) => one - other,
+    );
+    const statements = keys.map((key) => [APPEND, [key, this.#take(run, key)]] as const);
+    if (kind === 'string') await run.writeString([...statements, ['SELECT 1', []]]);
+    else await run.writeString([['BEGIN', []], ...statements, ['COMMIT', []]]);
+  }
+
   async #append(run: TransactionRun, key: number): Promise<void> {
     const value = this.#take(run, key);
     const returning = run.random.chance(0.5);
     const sentAt = performance.now();
     const rows = await run.write<{ elements: number[] }>(
-      `INSERT INTO list VALUES ($1, ARRAY[$2::int])
-       ON CONFLICT (key) DO UPDATE SET elements = list.elements || excluded.elements${returning ? ' RETURNING elements' : ''}`,
+      returning ? `${APPEND} RETURNING elements` : APPEND,
       [key, value],
     );
     if (returning) run.observe({ kind: 'list-read', key, list: rows[0]!.elements, locked: false, sentAt });
