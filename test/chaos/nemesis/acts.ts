@@ -30,10 +30,10 @@ const LONGEST_RECOVERY_MILLIS = 2_000;
 export const ACTS = {
   /** kill -9 of every process; replication stands still before, if it is asynchronous: then acknowledged work is lost. */
   async kill({ nemesis, random, replication }) {
-    await nemesis.killAndPromote({
-      frozenMillis: replication === 'asynchronous' || random.chance(0.3) ? random.integer(1, 150) : 0,
-      holdAnswers: random.chance(0.3),
-    });
+    const frozenMillis = replication === 'asynchronous' || random.chance(0.3) ? random.integer(1, 150) : 0;
+    // A synchronous server whose standbys get nothing has no answers that could be held back.
+    const hasAnswers = replication === 'asynchronous' || frozenMillis === 0;
+    await nemesis.killAndPromote({ frozenMillis, holdAnswers: random.chance(0.3) && hasAnswers });
   },
 
   async killWithoutFreeze({ nemesis, random }) {
