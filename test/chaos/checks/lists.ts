@@ -75,8 +75,14 @@ function lostRead({ observations }: Transaction, surviving: ReadonlySet<number>)
   return undefined;
 }
 
-export function mayBeLost({ endedAt }: Transaction, losses: readonly LossWindow[]): boolean {
-  return losses.some(({ begunAt, overAt }) => begunAt <= endedAt && endedAt <= overAt);
+/**
+ * It may have been on the branch that was lost: the old server acknowledged it; or it has only read, and sent its COMMIT
+ * while that server lived, which then makes no difference.
+ */
+export function mayBeLost(transaction: Transaction, losses: readonly LossWindow[]): boolean {
+  const { effects, endSentAt, endedAt } = transaction;
+  const latest = effects.length === 0 ? (endSentAt ?? endedAt) : endedAt;
+  return losses.some(({ begunAt, overAt }) => begunAt <= endedAt && latest <= overAt);
 }
 
 /** Whatever was read of a list must be its beginning. */

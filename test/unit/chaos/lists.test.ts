@@ -140,6 +140,16 @@ describe('a history of which a part was lost', () => {
     expect(rulesOf([before, gone, sawIt(210, 220)], { 1: [1] }, [loss])).toContain('incompatible order');
   });
 
+  it('is right if who has only read had sent its COMMIT before, and wrong if not', () => {
+    const reader = (endSentAt: number): Transaction => ({ ...sawIt(130, 300), endSentAt });
+    expect(rulesOf([before, gone, reader(190), after], { 1: [1, 3] }, [loss])).toEqual([]);
+    expect(rulesOf([before, gone, reader(210), after], { 1: [1, 3] }, [loss])).toContain(
+      'incompatible order',
+    );
+    const writer: Transaction = { ...reader(190), effects: ['x'] };
+    expect(rulesOf([before, gone, writer, after], { 1: [1, 3] }, [loss])).toContain('incompatible order');
+  });
+
   it('is wrong if what is there had read what was lost', () => {
     const rules = rulesOf([before, gone, sawIt(130, 140, append(2, 9)), after], { 1: [1, 3], 2: [9] }, [
       loss,
