@@ -13,6 +13,7 @@ import { describe, expect, it } from 'vitest';
  */
 const LAYERS: readonly (readonly string[])[] = [
   ['index', 'knex', 'pg', 'prisma', 'register'], // The entry files, one for each key of package.json's "exports".
+  ['cli/'], // The commands of `npx holdfast`.
   ['adapters/'], // What other libraries take in place of pg.
   ['pg/'], // The wire engine.
   ['session/'], // One logical session. Never sees a socket.
