@@ -1,16 +1,43 @@
 /**
- * How fast the driver is beside stock pg (`npm run bench`), and how soon an open transaction goes on when its
- * connection is cut.
+ * How fast the driver is beside stock pg, or one of its modes beside the others (`npm run bench`), and how soon an open
+ * transaction goes on when its connection is cut.
  */
 import stock from 'pg';
+import type { CommitOutcomePolicy } from '../../src/options.ts';
 import holdfast from '../../src/pg.ts';
+import { createTokenObjectsSql } from '../../src/pg/token/token-objects.ts';
 import { PostgresNode } from '../support/postgres-node.ts';
 import { compare, type Comparison, type Contestant } from './comparison.ts';
 import { measureFailovers, type FailoverTime } from './failover-time.ts';
 import { HELP, parseOptions, type BenchOptions } from './options.ts';
 import { separateProcessors, shareProcessors } from './processors.ts';
 import { comparisonTable, failoverTable } from './report.ts';
-import { createTables, WORKLOADS, type Workload } from './workloads.ts';
+import { createTables, MODE_WORKLOADS, WORKLOADS, type Workload } from './workloads.ts';
+
+/** One of those that are compared, before it is connected. */
+interface Entrant {
+  readonly name: string;
+  readonly connectTo: (node: PostgresNode) => stock.Client;
+}
+
+const DRIVERS: readonly Entrant[] = [
+  { name: 'pg', connectTo: (node) => new stock.Client(node.connectionConfig()) },
+  { name: 'holdfast', connectTo: (node) => new holdfast.Client(node.connectionConfig()) },
+];
+
+const MODES: readonly Entrant[] = [
+  mode('none', 'none'),
+  mode('logPosition', 'logPosition'),
+  mode('token', 'token'),
+  mode('none again', 'none'),
+];
+
+function mode(name: string, commitOutcome: CommitOutcomePolicy): Entrant {
+  return {
+    name,
+    connectTo: (node) => new holdfast.Client({ ...node.connectionConfig(), failover: { commitOutcome } }),
+  };
+}
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
@@ -18,17 +45,20 @@ async function main(): Promise<void> {
     console.log(HELP);
     return;
   }
-  const workloads = WORKLOADS.filter(({ name }) => name.includes(options.only));
+  const all = options.modes ? MODE_WORKLOADS : WORKLOADS;
+  const workloads = all.filter(({ name }) => name.includes(options.only));
   const comparisons = workloads.length === 0 ? [] : await compareAll(workloads, options);
   if (comparisons.length > 0) console.log(comparisonTable(comparisons));
-  const failovers: readonly FailoverTime[] = 'failover'.includes(options.only)
-    ? await measureFailovers(options.cuts, options.fsync)
-    : [];
+  const failovers: readonly FailoverTime[] =
+    !options.modes && 'failover'.includes(options.only)
+      ? await measureFailovers(options.cuts, options.fsync)
+      : [];
   if (failovers.length > 0) console.log(`\n${failoverTable(failovers)}`);
   if (options.json) console.log(JSON.stringify({ fsync: options.fsync, comparisons, failovers }));
 }
 
 async function compareAll(workloads: readonly Workload[], options: BenchOptions): Promise<Comparison[]> {
+  const entrants = options.modes ? MODES : DRIVERS;
   const node = await PostgresNode.create({
     durable: options.fsync,
     settings: { shared_buffers: '128MB', autovacuum: false },
@@ -37,20 +67,19 @@ async function compareAll(workloads: readonly Workload[], options: BenchOptions)
   try {
     await node.start();
     await createTables(node);
+    if (options.modes) await node.query(createTokenObjectsSql({ schema: 'holdfast' }));
     // The background processes of the server began before, and stay where they are.
     separate = !options.shareProcessors && separateProcessors(node.pid!);
     console.log(`client and server ${separate ? 'have processors of their own' : 'share the processors'}`);
     const perWorkload = (options.seconds * 1_000) / workloads.length;
-    const rounds = Math.max(3, Math.floor(perWorkload / (2 * options.sliceMillis)) - 1);
+    const rounds = Math.max(3, Math.floor(perWorkload / (entrants.length * options.sliceMillis)) - 1);
     const results: Comparison[] = [];
     for (const workload of workloads) {
       const clients: stock.Client[] = [];
       try {
-        const contestants = [
-          await connect(workload, clients, () => new stock.Client(node.connectionConfig())),
-          await connect(workload, clients, () => new holdfast.Client(node.connectionConfig())),
-        ] as const;
-        results.push(await compare(workload, ...contestants, { rounds, sliceMillis: options.sliceMillis }));
+        const contestants: Contestant[] = [];
+        for (const entrant of entrants) contestants.push(await connect(workload, clients, entrant, node));
+        results.push(await compare(workload, contestants, { rounds, sliceMillis: options.sliceMillis }));
       } finally {
         await Promise.allSettled(
           clients.map(async (client) => {
@@ -69,12 +98,13 @@ async function compareAll(workloads: readonly Workload[], options: BenchOptions)
 async function connect(
   workload: Workload,
   all: stock.Client[],
-  make: () => stock.Client,
+  { name, connectTo }: Entrant,
+  node: PostgresNode,
 ): Promise<Contestant> {
-  const clients = Array.from({ length: workload.clients }, make);
+  const clients = Array.from({ length: workload.clients }, () => connectTo(node));
   all.push(...clients);
   await Promise.all(clients.map(async (client) => await client.connect()));
-  return { clients };
+  return { name, clients };
 }
 
 await main();

@@ -2,8 +2,9 @@ import type { ClientBase } from 'pg';
 import { median, percentile } from './statistics.ts';
 import type { Workload } from './workloads.ts';
 
-/** A driver with its own open connections. */
+/** A driver, or a mode of it, with its own open connections. */
 export interface Contestant {
+  readonly name: string;
   readonly clients: readonly ClientBase[];
 }
 
@@ -15,52 +16,61 @@ interface Slice {
   readonly cpuMicros: number;
 }
 
-/** holdfast's value divided by stock pg's, each the median over the rounds. */
-export interface Comparison {
-  readonly workload: string;
-  readonly rounds: number;
+/** What one contestant came to beside the first one, each value the median over the rounds. */
+export interface Standing {
+  readonly name: string;
+  /** Its values divided by those of the first contestant in the same round. */
   readonly throughput: number;
   readonly p50: number;
   readonly p99: number;
   readonly cpu: number;
-  /** For orientation only: they depend on the machine and on what else runs on it. */
-  readonly stock: Slice;
-  readonly holdfast: Slice;
+  /** The middle half of the rounds' throughputs, divided likewise: how much they scatter. */
+  readonly spread: readonly [number, number];
+  /** For orientation only: it depends on the machine and on what else runs on it. */
+  readonly itself: Slice;
+}
+
+export interface Comparison {
+  readonly workload: string;
+  readonly rounds: number;
+  /** The first is what the others are compared with. */
+  readonly standings: readonly Standing[];
 }
 
 /**
- * Lets the two drivers work in turn, in short slices, and compares slice with neighbouring slice: what else happens on
- * the machine then hits both. The order changes from round to round.
+ * Lets the contestants work in turn, in short slices, and compares slice with neighbouring slice: what else happens on
+ * the machine then hits all of them. Each round begins with another one.
  */
 export async function compare(
   workload: Workload,
-  stock: Contestant,
-  holdfast: Contestant,
+  contestants: readonly Contestant[],
   { rounds, sliceMillis }: { rounds: number; sliceMillis: number },
 ): Promise<Comparison> {
-  const stockSlices: Slice[] = [];
-  const holdfastSlices: Slice[] = [];
-  // Compiled code and warm caches for both, before anything counts.
-  await runSlice(workload, stock, sliceMillis);
-  await runSlice(workload, holdfast, sliceMillis);
+  const slices = contestants.map((): Slice[] => []);
+  // Compiled code and warm caches for all, before anything counts.
+  for (const contestant of contestants) await runSlice(workload, contestant, sliceMillis);
   for (let round = 0; round < rounds; round++) {
-    const stockFirst = round % 2 === 0;
-    if (stockFirst) stockSlices.push(await runSlice(workload, stock, sliceMillis));
-    holdfastSlices.push(await runSlice(workload, holdfast, sliceMillis));
-    if (!stockFirst) stockSlices.push(await runSlice(workload, stock, sliceMillis));
+    for (let turn = 0; turn < contestants.length; turn++) {
+      const at = (round + turn) % contestants.length;
+      slices[at]!.push(await runSlice(workload, contestants[at]!, sliceMillis));
+    }
   }
-  const ratio = (of: (slice: Slice) => number): number =>
-    median(holdfastSlices.map((slice, round) => of(slice) / of(stockSlices[round]!)));
-  return {
-    workload: workload.name,
-    rounds,
-    throughput: ratio((slice) => slice.perSecond),
-    p50: ratio((slice) => slice.p50Millis),
-    p99: ratio((slice) => slice.p99Millis),
-    cpu: ratio((slice) => slice.cpuMicros),
-    stock: middle(stockSlices),
-    holdfast: middle(holdfastSlices),
-  };
+  const [first] = slices;
+  const standings = contestants.map(({ name }, at): Standing => {
+    const ratios = (key: keyof Slice): number[] =>
+      slices[at]!.map((slice, round) => slice[key] / first![round]![key]);
+    const throughputs = ratios('perSecond');
+    return {
+      name,
+      throughput: median(throughputs),
+      p50: median(ratios('p50Millis')),
+      p99: median(ratios('p99Millis')),
+      cpu: median(ratios('cpuMicros')),
+      spread: [percentile(throughputs, 0.25), percentile(throughputs, 0.75)],
+      itself: middle(slices[at]!),
+    };
+  });
+  return { workload: workload.name, rounds, standings };
 }
 
 async function runSlice(workload: Workload, { clients }: Contestant, millis: number): Promise<Slice> {

@@ -1,7 +1,9 @@
 import { parseArgs } from 'node:util';
 
 export interface BenchOptions {
-  /** How long the comparison with stock pg runs in all; the failover part comes on top. */
+  /** Compare what `failover.commitOutcome` costs, instead of holdfast with stock pg. */
+  readonly modes: boolean;
+  /** How long the comparison runs in all; the failover part comes on top. */
   readonly seconds: number;
   /** Length of one slice of one driver. */
   readonly sliceMillis: number;
@@ -22,10 +24,15 @@ Runs stock pg and holdfast in turn, slice by slice, on one PostgreSQL server, an
 connection under open transactions and measures how long the next statement takes. Machines differ and are busy:
 only the ratios mean something.
 
-  --seconds <n>   length of the comparison (default 32)
+With --modes it compares holdfast with itself: failover.commitOutcome 'logPosition' and 'token' with 'none', and 'none'
+once more with itself, which shows how much of a difference is chance. Transactions of TPC-B, and INSERT, UPDATE and
+SELECT outside of transactions, on a server that flushes its log at each COMMIT.
+
+  --modes         compare the values of failover.commitOutcome; no failovers
+  --seconds <n>   length of the comparison (default 32; with --modes 64)
   --slice <ms>    length of one slice (default 200)
   --cuts <n>      connections cut in each failover variant (default 40)
-  --fsync         a server that flushes its log to the disk at each COMMIT
+  --fsync         a server that flushes its log to the disk at each COMMIT (the default with --modes, unless --no-fsync)
   --share         let client and server use the same processors; else each has its own, where taskset is at hand
   --only <text>   only the workloads whose name contains the text, such as 'tpcb 1', 'select' or 'failover'
   --json          prints the result as one line of JSON at the end
@@ -36,11 +43,13 @@ only the ratios mean something.
 export function parseOptions(args: readonly string[]): BenchOptions {
   const { values } = parseArgs({
     args: [...args],
+    allowNegative: true,
     options: {
-      seconds: { type: 'string', default: '32' },
+      modes: { type: 'boolean', default: false },
+      seconds: { type: 'string' },
       slice: { type: 'string', default: '200' },
       cuts: { type: 'string', default: '40' },
-      fsync: { type: 'boolean', default: false },
+      fsync: { type: 'boolean' },
       share: { type: 'boolean', default: false },
       only: { type: 'string', default: '' },
       json: { type: 'boolean', default: false },
@@ -48,10 +57,11 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   return {
-    seconds: wholeNumber('seconds', values.seconds, 1, 3_600),
+    modes: values.modes,
+    seconds: wholeNumber('seconds', values.seconds ?? (values.modes ? '64' : '32'), 1, 7_200),
     sliceMillis: wholeNumber('slice', values.slice, 20, 10_000),
     cuts: wholeNumber('cuts', values.cuts, 1, 10_000),
-    fsync: values.fsync,
+    fsync: values.fsync ?? values.modes,
     shareProcessors: values.share,
     only: values.only,
     json: values.json,

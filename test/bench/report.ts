@@ -1,19 +1,26 @@
 import type { Comparison } from './comparison.ts';
 import type { FailoverTime } from './failover-time.ts';
 
-/** One table of ratios; below 1 is less than stock pg. */
+/** One table of ratios; below 1 is less than the first contestant of the workload. */
 export function comparisonTable(comparisons: readonly Comparison[]): string {
-  const rows = comparisons.map((one) => [
-    one.workload,
-    one.throughput.toFixed(3),
-    one.p50.toFixed(3),
-    one.p99.toFixed(3),
-    one.cpu.toFixed(3),
-    one.stock.perSecond.toFixed(0),
-    one.holdfast.perSecond.toFixed(0),
-    String(one.rounds),
-  ]);
-  return table(['holdfast / pg', 'throughput', 'p50', 'p99', 'cpu', 'pg/s', 'holdfast/s', 'rounds'], rows);
+  const rows = comparisons.flatMap(({ workload, rounds, standings: [first, ...others] }) =>
+    others.map((one) => [
+      workload,
+      `${one.name} / ${first!.name}`,
+      one.throughput.toFixed(3),
+      one.spread.map((value) => value.toFixed(2)).join('-'),
+      one.p50.toFixed(3),
+      one.p99.toFixed(3),
+      one.cpu.toFixed(3),
+      first!.itself.perSecond.toFixed(0),
+      one.itself.perSecond.toFixed(0),
+      String(rounds),
+    ]),
+  );
+  return table(
+    ['workload', 'compared', 'throughput', 'spread', 'p50', 'p99', 'cpu', 'base/s', 'its/s', 'rounds'],
+    rows,
+  );
 }
 
 export function failoverTable(times: readonly FailoverTime[]): string {
