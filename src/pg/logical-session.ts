@@ -484,8 +484,7 @@ export class LogicalSession
   }
 
   isSurelyRead(unit: PgUnit): boolean {
-    const judgement = this.judge([unit]).get(unit);
-    return judgement?.provedRead === true && !judgement.restsOnCode;
+    return this.#assessment.isSurelyRead(unit);
   }
 
   get mayHaveWritten(): boolean {

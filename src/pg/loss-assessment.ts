@@ -104,7 +104,18 @@ export class LossAssessment {
     return this.#judge(units, this.#session.memory.namesInDoubt);
   }
 
-  /** The same of all that ran, or was to run, since the transaction began. */
+  /** It is proved to only read, by what can’t have changed meanwhile. Asked of nearly every SELECT, so it allocates nothing. */
+  isSurelyRead(unit: PgUnit): boolean {
+    const { context, memory } = this.#session;
+    const [text] = unit.texts;
+    const judgement =
+      text !== undefined && unit.texts.length === 1 && !memory.namesInDoubt && this.#judgedAnew.size === 0
+        ? context.database.known(text, memory.judged)
+        : this.judge([unit]).get(unit);
+    return judgement?.provedRead === true && !judgement.restsOnCode;
+  }
+
+  /** What is proved of all that ran, or was to run, since the transaction began. */
   #judgeAll(): ReadonlyMap<PgUnit, UnitJudgement> {
     const { conversation, memory, isConnected } = this.#session;
     const { journal, pending } = conversation;

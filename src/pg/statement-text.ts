@@ -1,15 +1,9 @@
+import type { Ending } from '../session/loss-situation.ts';
+import { endingOfCommands, mayOpenTransaction, type Command } from './command-facts.ts';
 import { statementHeads } from './sql/leading-keywords.ts';
-import {
-  endsTransaction,
-  mayCopy,
-  transactionCommands,
-  type TransactionCommand,
-} from './sql/transaction-command.ts';
+import { endsTransaction, mayCopy, transactionCommands } from './sql/transaction-command.ts';
 import { mayCarryToken, tokenPlace, type TokenPlace } from './sql/token-place.ts';
 import type { Judgement } from './judgement.ts';
-
-/** What one statement does to the transaction; 'unknown' where nobody can say. */
-export type Command = TransactionCommand | 'unknown';
 
 /** How many texts are kept. One that fell out is read again at its next use. */
 const MAX_TEXTS = 5_000;
@@ -48,6 +42,8 @@ export class StatementText {
   #copies: boolean | null = null;
   #defines: boolean | null = null;
   #ends: boolean | null = null;
+  #ending: Ending | null = null;
+  #opens: boolean | null = null;
   #setsUp: boolean | null = null;
   #tokenPlace: TokenPlace | null = null;
   #carriesToken: boolean | null = null;
@@ -79,6 +75,18 @@ export class StatementText {
   get mayEnd(): boolean {
     this.#ends ??= this.commands.some((command) => command === 'unknown' || endsTransaction(command));
     return this.#ends;
+  }
+
+  /** What it does with the open transaction if it is sent by itself (R6, R11). */
+  get ending(): Ending {
+    this.#ending ??= endingOfCommands(this.commands);
+    return this.#ending;
+  }
+
+  /** True if a transaction may be open behind it that it began. */
+  get opensTransaction(): boolean {
+    this.#opens ??= this.commands.some(mayOpenTransaction);
+    return this.#opens;
   }
 
   /** True if it is one COMMIT AND CHAIN: the transaction that it opens has no BEGIN of its own (A1). */

@@ -1,7 +1,7 @@
 import type { Ending, Proof } from '../session/loss-situation.ts';
+import { endingOfCommands, mayEndTransaction, type Command } from './command-facts.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { statementHeads } from './sql/leading-keywords.ts';
-import type { Command } from './statement-text.ts';
 
 /** What a unit's text says about transactions, by the lexer alone: known at once and without a server. */
 
@@ -11,51 +11,17 @@ function commandsOf(unit: PgUnit): readonly Command[] {
   return unit.texts.flatMap((text) => text.commands);
 }
 
-const ENDS: ReadonlySet<Command> = new Set([
-  'commit',
-  'commit-and-chain',
-  'rollback',
-  'rollback-and-chain',
-  'prepare-transaction',
-  'unknown',
-]);
-
 const SAVEPOINTS: ReadonlySet<Command> = new Set(['savepoint', 'release', 'rollback-to']);
 
 /** What the unit does with the open transaction (R6, R11). */
 export function endingOf(unit: PgUnit): Ending {
-  const commands = commandsOf(unit);
-  const ends = commands.filter((command) => ENDS.has(command));
-  if (ends.length === 0) return 'none';
-  if (ends.every((command) => command === 'rollback-and-chain')) return 'none'; // Opens its successor itself.
-  if (commands.length === 1) {
-    switch (commands[0]) {
-      case 'commit':
-        return 'commit';
-      case 'commit-and-chain':
-        return 'commit-and-chain';
-      case 'prepare-transaction':
-        return 'prepare';
-      case 'rollback':
-        return 'rollback';
-      default:
-        return 'unclear';
-    }
-  }
-  if (ends.length === 1 && commands.at(-1) === 'commit') return 'trailing-commit';
-  const [first] = ends;
-  return first === 'commit' || first === 'commit-and-chain' ? 'commit-inside' : 'unclear';
+  const [first] = unit.texts;
+  return unit.texts.length === 1 && first !== undefined ? first.ending : endingOfCommands(commandsOf(unit));
 }
 
 /** True if a transaction may be open behind the unit that it began. */
 export function opensTransaction(unit: PgUnit): boolean {
-  return commandsOf(unit).some(
-    (command) =>
-      command === 'begin' ||
-      command === 'commit-and-chain' ||
-      command === 'rollback-and-chain' ||
-      command === 'unknown',
-  );
+  return unit.texts.some((text) => text.opensTransaction);
 }
 
 /**
@@ -64,7 +30,7 @@ export function opensTransaction(unit: PgUnit): boolean {
  */
 export function onlyOpens(unit: PgUnit): boolean {
   const commands = commandsOf(unit);
-  return commands.includes('begin') && !commands.some((command) => ENDS.has(command));
+  return commands.includes('begin') && !commands.some(mayEndTransaction);
 }
 
 /** True if all of it sets up its session and does nothing else. */
