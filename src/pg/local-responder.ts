@@ -153,7 +153,8 @@ export class LocalResponder {
     const decided = this.#fates.get(unit);
     if (decided !== undefined || plan === null) return decided;
     if (plan.resolve === null) return plan.fates[index];
-    return plan.situation.pending[index]?.sent === true ? 'unknown' : undefined;
+    const planned = plan.situation.pending[index];
+    return planned?.sent === true && !planned.repeatable ? 'unknown' : undefined;
   }
 
   #answer(unit: PgUnit, fate: Fate, given: number): Buffer {

@@ -396,6 +396,7 @@ export class LogicalSession
     const { unit, status, wasOpen, ended } = completed;
     this.#recorder.completed(completed);
     if (unit.touchesSession) this.memory.ran(unit.texts);
+    if (unit.token !== null) this.tokens.answered(unit);
     this.#traffic.detach(unit);
     this.#journalMemory.keepAnswer(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.

@@ -30,6 +30,8 @@ export interface PgUnit extends Unit {
   executes: number;
   /** Messages of the extended protocol in it that get an answer of their own. */
   asked: number;
+  /** Extended messages without a Sync in front of a Query: nothing of ours may go between (commit-token facts, A3). */
+  isMixed: boolean;
   /** A Flush was in it: its reader (a cursor) waits for answers before it closes the unit. */
   hasFlush: boolean;
   /** Extended, and every Execute is of the unnamed portal and wants all rows: a hidden statement may follow inside. */
@@ -80,6 +82,7 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     nameUses: null,
     executes: 0,
     asked: 0,
+    isMixed: false,
     hasFlush: false,
     isPlain: !simple,
     hasMarkInside: false,

@@ -251,6 +251,10 @@ export class SessionRecovery {
     }
     session.reconnected(found);
     const plan = this.#planIsFinal ? null : session.makePlan();
+    if (this.#aimed && this.#loss !== null && plan?.resolve === null) {
+      session.closeAsTerminated(this.#loss); // R14: nothing is in doubt any more, and nothing is run again.
+      return;
+    }
     session.dispatch({ kind: 'reconnected', epoch, plan });
   }
 

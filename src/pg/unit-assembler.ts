@@ -115,7 +115,10 @@ export class UnitAssembler {
       case FrontendType.Query: {
         // Behind extended messages without a Sync it ends their unit: the server says ReadyForQuery once.
         const unit = this.#open ?? this.#begin(true);
-        if (!unit.simple) unit.isPlain = false;
+        if (!unit.simple) {
+          unit.isPlain = false;
+          unit.isMixed = true;
+        }
         this.#append(unit, bytes, start, end);
         unit.texts.push(statementText(readQuery(bytes, body, end)));
         this.#close(unit);

@@ -23,7 +23,7 @@ const CLUSTER_WIDE: ReadonlySet<string> = new Set(['DATABASE', 'TABLESPACE', 'SU
 /** They assign no xid, or mean something else inside the implicit block that a string of several statements is. */
 const WITHOUT_TOKEN: ReadonlySet<string> = new Set([
   'SET', 'RESET', 'SHOW', 'DISCARD', 'LISTEN', 'UNLISTEN', 'DEALLOCATE', 'LOCK', 'DECLARE', 'FETCH', 'MOVE', 'CLOSE',
-  'SAVEPOINT', 'RELEASE', 'CHECKPOINT', 'LOAD',
+  'SAVEPOINT', 'RELEASE', 'CHECKPOINT', 'LOAD', 'PREPARE',
 ]); // prettier-ignore
 
 /** By the lexer alone. It errs towards `'none'`, which costs the promise and never a transaction. */

@@ -1,6 +1,6 @@
 import { FAILED } from '../../session/journal.ts';
 import type { Conversation } from '../conversation.ts';
-import { readQuery } from '../frontend-messages.ts';
+import { FrontendType, readQuery } from '../frontend-messages.ts';
 import { HeldAnswer } from './held-answer.ts';
 import type { PgUnit } from '../pg-unit.ts';
 import type { ServerConnection } from '../server-connection.ts';
@@ -101,16 +101,22 @@ export class TokenKeeper {
         return begins ? Buffer.concat([messages.unit(token.key), view]) : view;
       case 'in-string': {
         if (!begins) return view; // Data of a COPY.
-        const end = 1 + view.readUInt32BE(1);
-        const text = readQuery(view, 5, end);
+        const { from, end, text } = queryIn(view);
         // In front of the first COMMIT, or at the end.
         const at = commitStart(text)?.start ?? text.length;
-        return Buffer.concat([queryWithToken(text, at, messages.statement(token.key)), view.subarray(end)]);
+        return Buffer.concat([
+          view.subarray(0, from),
+          queryWithToken(text, at, messages.statement(token.key)),
+          view.subarray(end),
+        ]);
       }
       case 'inside':
-        if (unit.simple) return messages.behindQuery(readQuery(view, 5, view.length), token.key);
+        if (unit.simple) {
+          const { from, text } = queryIn(view);
+          return Buffer.concat([view.subarray(0, from), messages.behindQuery(text, token.key)]);
+        }
         if (!unit.closed) return view;
-        if (!unit.isPlain) token.follows(unit.asked);
+        token.follows(unit.asked);
         return messages.behind(view, token.key, unit.isPlain);
     }
   }
@@ -145,10 +151,18 @@ export class TokenKeeper {
   }
 
   #answered(unit: PgUnit, token: UnitToken, refusal: TokenRefusal | null): void {
-    if (refusal === null) return;
+    if (refusal === null) {
+      token.taken();
+      return;
+    }
     token.refused(refusal);
     // The COMMIT behind it has become a ROLLBACK: its answer is not for the application.
     if (!isForApplication(refusal)) this.#host.tokenRefused(unit);
+  }
+
+  /** The unit is answered. What was skipped behind an error has prepared nothing. */
+  answered({ token }: PgUnit): void {
+    if (token !== null && !token.isTaken) this.statementMayBeGone();
   }
 
   /** The unit's transaction is rolled back because a server refused its token; it will run again. */
@@ -156,6 +170,14 @@ export class TokenKeeper {
     const mayTryAgain = this.#source?.refused(refusal) === true;
     unit.tokenRefusals = mayTryAgain ? unit.tokenRefusals + 1 : MAX_REFUSALS;
   }
+}
+
+/** The Query in the bytes of a unit: a cursor's late Close may stand in front of it, and data of a COPY behind. */
+function queryIn(view: Buffer): { readonly from: number; readonly end: number; readonly text: string } {
+  let from = 0;
+  while (view[from] !== FrontendType.Query) from += 1 + view.readUInt32BE(from + 1);
+  const end = from + 1 + view.readUInt32BE(from + 1);
+  return { from, end, text: readQuery(view, from + 5, end) };
 }
 
 function inString(unit: PgUnit): UnitTokenShape | null {
@@ -177,7 +199,7 @@ function shapeOfQuery(unit: PgUnit): UnitTokenShape | null {
 }
 
 function shapeOfExtended(unit: PgUnit): UnitTokenShape | null {
-  if (unit.texts.length === 0 || !unit.texts.every((text) => text.mayCarryToken)) return null;
+  if (unit.isMixed || unit.texts.length === 0 || !unit.texts.every((text) => text.mayCarryToken)) return null;
   if (unit.closed && unit.executes === 0) return null;
   if (unit.isPlain && unit.closed) return { position: 'inside', visible: unit.executes };
   return { position: 'inside', visible: null, countsAll: true };

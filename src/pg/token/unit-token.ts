@@ -49,6 +49,7 @@ export class UnitToken {
   #seen = 0;
   #isHiding = false;
   #refusal: TokenRefusal | null = null;
+  #isTaken = false;
 
   constructor(key: Buffer, { position, visible, countsAll = false, isConverted = false }: UnitTokenShape) {
     this.key = key;
@@ -59,8 +60,9 @@ export class UnitToken {
     this.#pass();
   }
 
-  /** The token is being sent behind so many messages of the application's. */
+  /** The token is being sent behind so many messages of the application's, if that was not known before. */
   follows(asked: number): void {
+    if (this.#visible !== Number.POSITIVE_INFINITY) return;
     this.#visible = asked;
     this.#pass();
   }
@@ -79,7 +81,17 @@ export class UnitToken {
     return this.#refusal;
   }
 
+  /** The server has run its statement. */
+  get isTaken(): boolean {
+    return this.#isTaken;
+  }
+
   /** Of a token that has an answer of its own. */
+  taken(): void {
+    this.#isTaken = true;
+  }
+
+  /** The same. */
   refused(refusal: TokenRefusal): void {
     this.#refusal = refusal;
   }
@@ -93,7 +105,10 @@ export class UnitToken {
           code: errorCode(bytes, start, end),
           message: Buffer.from(bytes.subarray(start, end)),
         };
-      } else if (type === BackendType.CommandComplete) this.#isHiding = false;
+      } else if (type === BackendType.CommandComplete) {
+        this.#isHiding = false;
+        this.#isTaken = true;
+      }
       return false;
     }
     if (this.#ends(type)) {

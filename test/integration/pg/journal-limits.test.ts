@@ -78,7 +78,10 @@ describe('a transaction passes a limit of the journal', () => {
     const client = await begin({ maxJournalStatements: 2 });
     for (const text of ['a', 'b', 'c']) await client.query('INSERT INTO note VALUES ($1)', [text]);
     lab.proxy.onBackendMessage = (type, body, connection) => {
-      if (type === 'C' && body.includes('COMMIT')) connection.cut();
+      if (type === 'C' && body.includes('COMMIT')) {
+        lab.proxy.onBackendMessage = undefined;
+        connection.cut();
+      }
       return undefined;
     };
     expect((await client.query('COMMIT')).command).toBe('COMMIT');
