@@ -29,7 +29,7 @@ describe.each(['15', '18'])('npx holdfast init on PostgreSQL %s', (version) => {
       err: expect.stringContaining('the schema "holdfast" does not exist'),
     });
     for (const options of [[], ['--schema', ODD_SCHEMA], ['--schema', 'tight', '--role', 'app']]) {
-      for (const _ of [1, 2])
+      for (let round = 0; round < 2; round += 1)
         expect(await init('--apply', ...options)).toEqual({
           code: 0,
           out: 'The objects are there.\n',
