@@ -34,7 +34,14 @@ export type {
   TokenPurgeFailed,
   Waiting,
 } from './events.ts';
-export type { FailoverOptions, LostCommits, LostState, OnReconnect, OnTerminated, ReconnectedSession } from './options.ts';
+export type {
+  FailoverOptions,
+  LostCommits,
+  LostState,
+  OnReconnect,
+  OnTerminated,
+  ReconnectedSession,
+} from './options.ts';
 export type { HostAddress, HostAddressInput } from './topology/host-address.ts';
 export { staticHosts } from './topology/static-hosts.ts';
 export type { TargetSessionAttrs } from './topology/target-session-attrs.ts';

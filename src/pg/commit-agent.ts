@@ -1,22 +1,23 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoggedTransaction } from '../cluster/committed-log.ts';
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { PositionSource } from '../cluster/position-poller.ts';
 import type { CommittedAgent, ServerLife, Settled } from '../cluster/settlement.ts';
-import type { PoolerPolicy } from '../options.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
 import type { CommittedTransaction } from './committed-transaction.ts';
 import { HISTORY_QUESTIONS } from './commit-resolver.ts';
 import { HostPositions } from './host-positions.ts';
+import { judgeByToken } from './judge-by-token.ts';
 import { judgeCommitted, remembering, type CommittedJudgement } from './judge-committed.ts';
 import { LostTransaction, type JudgedBy } from './lost-commit.ts';
 import { incarnationOf, Scouts, type ProbedConnection } from './scouts.ts';
+import type { SessionContext } from './session-context.ts';
 
 export interface CommitAgentOptions {
   readonly clientConfig: object;
   readonly coordinator: Coordinator;
   readonly memory: ClusterMemory;
-  readonly pooler: PoolerPolicy;
   readonly dialTimeoutMillis: number;
 }
 
@@ -43,19 +44,44 @@ export class CommitAgent implements CommittedAgent {
   /** Within `dialTimeoutMillis`. What is not judged by then is open still. */
   async settle(entries: readonly LoggedTransaction[], server: ServerLife): Promise<Settled> {
     const signal = AbortSignal.timeout(this.#options.dialTimeoutMillis);
-    const survived: LoggedTransaction[] = [];
-    let open = entries as readonly CommittedTransaction[];
+    // Every question listens to it: more than the ten that Node takes for a leak.
+    setMaxListeners(0, signal);
+    // Tokens are in the database in which they were put, and it takes its role to ask for them.
+    const byContext = new Map<SessionContext, CommittedTransaction[]>();
+    for (const one of entries as readonly CommittedTransaction[]) {
+      const group = byContext.get(one.context);
+      if (group === undefined) byContext.set(one.context, [one]);
+      else group.push(one);
+    }
+    const settled = await Promise.all(
+      [...byContext].map(([context, group]) => this.#settle(context, group, server, signal)),
+    );
+    return {
+      survived: settled.flatMap(({ survived }) => survived),
+      open: settled.flatMap(({ open }) => open),
+    };
+  }
+
+  async #settle(
+    context: SessionContext,
+    group: readonly CommittedTransaction[],
+    server: ServerLife,
+    signal: AbortSignal,
+  ): Promise<Settled> {
+    const survived: CommittedTransaction[] = [];
+    let open = group;
     for (let pause = FIRST_PAUSE_MILLIS; ; pause *= 2) {
       let probed: ProbedConnection | null = null;
       try {
-        probed = await this.#open(server, signal);
+        probed = await openOn(server, context, signal);
+        const left: CommittedTransaction[] = [];
         while (open.length > 0) {
-          const judged = await this.#judge(open.slice(0, JUDGED_AT_ONCE), server, probed, signal);
+          const judged = await this.#judge(context, open.slice(0, JUDGED_AT_ONCE), server, probed, signal);
           survived.push(...judged.survived);
-          open = [...open.slice(JUDGED_AT_ONCE)];
-          if (judged.open.length > 0) return { survived, open: [...judged.open, ...open] };
+          left.push(...judged.open);
+          open = open.slice(JUDGED_AT_ONCE);
         }
-        return { survived, open };
+        return { survived, open: left };
       } catch {
         if (signal.aborted) return { survived, open };
         await sleep(pause, undefined, { ref: false });
@@ -65,30 +91,33 @@ export class CommitAgent implements CommittedAgent {
     }
   }
 
-  async #open(server: ServerLife, signal: AbortSignal): Promise<ProbedConnection> {
-    const scouts = new Scouts(this.#options);
-    const probed = await scouts.open(server.address, signal);
-    if (incarnationOf(server.address, probed.probe) === server.incarnation) return probed;
-    probed.connection.terminate();
-    throw new Error('the server is not what it was a moment ago');
-  }
-
   /** Tells of some of them, whose judgement is the last word. Rejects with none told if the connection is lost. */
   async #judge(
+    context: SessionContext,
     transactions: readonly CommittedTransaction[],
     server: ServerLife,
     { connection, probe }: ProbedConnection,
     signal: AbortSignal,
   ): Promise<{ survived: readonly CommittedTransaction[]; open: readonly CommittedTransaction[] }> {
-    const { lineage } = this.#options.memory;
+    const { lineage } = context.memory;
     const runner = remembering(connection, (sql) => HISTORY_QUESTIONS.has(sql));
-    const judgements = await Promise.all(
-      transactions.map((one) => judgeCommitted(one, { runner, probe, lineage, signal }, server.address)),
+    const judging = { runner, probe, lineage, signal };
+    const judgements = new Map<CommittedTransaction, CommittedJudgement>();
+    await Promise.all(
+      transactions.map(async (one) => {
+        judgements.set(one, await judgeCommitted(one, judging, server.address));
+      }),
     );
+    const byToken = transactions.filter(
+      (one) => judgements.get(one)!.verdict === 'unknown' && one.tokens.length > 0,
+    );
+    if (byToken.length > 0) {
+      const found = await judgeByToken(byToken, context.options.tokenSchema, judging);
+      byToken.forEach((one, index) => judgements.set(one, found[index]!));
+    }
     const survived: CommittedTransaction[] = [];
     const open: CommittedTransaction[] = [];
-    for (const [index, transaction] of transactions.entries()) {
-      const judgement = judgements[index]!;
+    for (const [transaction, judgement] of judgements) {
       if (judgement.verdict === 'open') open.push(transaction);
       else if (judgement.verdict === 'survived') {
         survived.push(transaction);
@@ -128,6 +157,20 @@ export class CommitAgent implements CommittedAgent {
       new LostTransaction(transaction, isLost ? 'lost' : 'unknown', reason, by),
     );
   }
+}
+
+async function openOn(
+  server: ServerLife,
+  { resolved, options, coordinator, memory }: SessionContext,
+  signal: AbortSignal,
+): Promise<ProbedConnection> {
+  const { dialTimeoutMillis, pooler } = options;
+  const { clientConfig } = resolved;
+  const scouts = new Scouts({ clientConfig, dialTimeoutMillis, pooler, coordinator, memory });
+  const probed = await scouts.open(server.address, signal);
+  if (incarnationOf(server.address, probed.probe) === server.incarnation) return probed;
+  probed.connection.terminate();
+  throw new Error('the server is not what it was a moment ago');
 }
 
 /** Nobody had judged its texts when it ran; by now somebody has. */

@@ -71,14 +71,15 @@ export class CommitRecorder {
   #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
     const { transaction } = this.#session.marks;
     const mark = transaction.take();
-    if (mark === null && transaction.hasNoXid) return;
-    // Of a string that goes on behind its COMMIT the mark tells only half.
+    // Of a string that goes on behind its COMMIT mark and token tell only half.
     const isWhole = ENDS.has(endingOf(unit));
+    const wasWritten = unit.token?.wasWritten ?? null;
+    if (isWhole && (wasWritten === false || (mark === null && transaction.hasNoXid))) return;
     this.#add(unit, {
       units: [...journal, unit],
       isComplete: journal.length > 0 && isWhole,
       mark: isWhole ? mark : null,
-      isWrite: mark !== null,
+      isWrite: mark !== null || (isWhole && wasWritten === true),
     });
   }
 
@@ -86,6 +87,9 @@ export class CommitRecorder {
     const { context, memory } = this.#session;
     if (unit.texts.length === 0 || isSessionCommand(unit)) return;
     if (isTransactionControl(unit) && !unit.texts.some(endsPrepared)) return;
+    // By the server's own word there was nothing to commit.
+    const wasWritten = unit.committed ? null : (unit.token?.wasWritten ?? null);
+    if (wasWritten === false) return;
     let staysInside = true;
     let provedRead = true;
     for (const text of unit.texts) {
@@ -98,7 +102,7 @@ export class CommitRecorder {
       units: [unit],
       isComplete: true,
       mark: null,
-      isWrite: unit.changedRows && staysInside,
+      isWrite: wasWritten === true || (unit.changedRows && staysInside),
     });
   }
 
@@ -126,7 +130,7 @@ export class CommitRecorder {
         units: areKept ? units : [],
         isComplete: isComplete && areKept,
         mark,
-        tokens: [],
+        tokens: unit.tokenKeys,
         preparedAs: endingOf(unit) === 'prepare' ? preparedAs(unit) : null,
         isWrite,
         judged: session.memory.judged,

@@ -28,8 +28,8 @@ export interface CommittedTransaction extends LoggedTransaction {
   readonly unitBytes: (unit: PgUnit) => Buffer;
   /** Null if there is none. */
   readonly mark: (() => CommitMark | null) | null;
-  /** Keys of its commit tokens, of all attempts. */
-  readonly tokens: readonly string[];
+  /** Keys of its commit tokens, of all attempts to commit it. */
+  readonly tokens: readonly Buffer[];
   /** Identifier, if it was a PREPARE TRANSACTION. */
   readonly preparedAs: string | null;
   /** False: nobody has proved that it wrote anything. */

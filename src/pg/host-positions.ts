@@ -4,9 +4,10 @@ import { hostKey, type HostAddress } from '../topology/host-address.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
 import { dial } from './hidden-client.ts';
 import { hasLogOf } from './lineage.ts';
-import { parseLsn, type Lsn } from './lsn.ts';
+import type { Lsn } from './lsn.ts';
 import { runProbe, type ProbeResult } from './probe.ts';
 import type { ServerConnection } from './server-connection.ts';
+import { readWrittenLog, WRITTEN_LOG_SQL, type WrittenLog } from './written-log.ts';
 
 export interface HostPositionsOptions {
   readonly clientConfig: object;
@@ -20,12 +21,9 @@ export interface HostPositionsOptions {
 interface Seen {
   readonly address: HostAddress;
   readonly probe: ProbeResult;
-  /** On a primary: what a crash of it can't take back. */
-  readonly flushLsn: Lsn | null;
+  /** Of a primary. */
+  readonly written: WrittenLog | null;
 }
-
-const FLUSHED_SQL =
-  'SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_current_wal_flush_lsn() END::pg_catalog.text';
 
 /**
  * Log positions of all hosts of a cluster, asked over hidden connections with one session's credentials.
@@ -66,9 +64,10 @@ export class HostPositions implements PositionSource {
     const { coordinator } = this.#options;
     const { primary, systemIdentifier } = coordinator.knowledge;
     const found = seen.find((one) => one?.probe.incarnation === primary?.incarnation && one !== null);
-    const { timeline = null, insertLsn = null, incarnation = null } = found?.probe ?? {};
-    if (timeline === null || insertLsn === null || incarnation === null) return null;
-    const survey = { incarnation, position: { timeline, position: insertLsn }, flushed: found!.flushLsn };
+    const { timeline = null, incarnation = null } = found?.probe ?? {};
+    const { end = null, flushed = null } = found?.written ?? {};
+    if (timeline === null || end === null || incarnation === null) return null;
+    const survey = { incarnation, position: { timeline, position: end }, flushed };
     let floor: Lsn | null = null;
     for (const one of seen) {
       if (one === null) return { ...survey, floor: null };
@@ -85,7 +84,7 @@ export class HostPositions implements PositionSource {
 
   /** How much of the primary's log this host is proved to have; null if nothing is. */
   #positionOf(one: Seen, primary: Seen, timeline: number): Lsn | null {
-    if (one.probe.incarnation === primary.probe.incarnation) return one.flushLsn;
+    if (one.probe.incarnation === primary.probe.incarnation) return one.written?.flushed ?? null;
     if (!one.probe.inRecovery) return null; // Another primary, whose sessions will notice.
     const { lineage } = this.#options.memory;
     return hasLogOf(lineage, hostKey(one.address), one.probe, timeline) ? one.probe.replayLsn : null;
@@ -101,15 +100,14 @@ export class HostPositions implements PositionSource {
       connection = await this.#connect(address, late);
       late.addEventListener('abort', onLate, { once: true });
       // Both in one go: the second one is answered behind the first.
-      const flushed = connection.run(FLUSHED_SQL);
-      flushed.catch(() => {
+      const written = connection.run(WRITTEN_LOG_SQL);
+      written.catch(() => {
         // Awaited below, or nobody cares any more.
       });
       const probe = await runProbe(connection);
-      const [row] = await flushed;
+      const [row] = await written;
       memory.record(address, probe);
-      const text = row?.[0];
-      return { address, probe, flushLsn: typeof text === 'string' ? parseLsn(text) : null };
+      return { address, probe, written: readWrittenLog(row ?? []) };
     } catch {
       connection?.destroy();
       return null;

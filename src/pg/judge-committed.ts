@@ -34,10 +34,10 @@ const IN_PROGRESS_MILLIS = 1_000;
  * |---|------------------------------------------------------------------------|---------|
  * | 1 | the server's log is proved to be the old one's up to behind its COMMIT  | survived |
  * | 2 | the same data came back after a crash, and had been flushed up to there | survived |
- * | 3 | there is a mark                                                        | as `decideCommit` says; it is exact |
- * | 4 | the server's recovery ended in front of all that the COMMIT may lie at, | lost |
+ * | 3 | the server's recovery ended in front of all that the COMMIT may lie at, | lost |
  * |   | and it did write                                                       | |
- * | 5 | anything else                                                          | unknown |
+ * | 4 | there is a mark                                                        | as `decideCommit` says; it is exact |
+ * | 5 | anything else: tokens may still tell, see `judgeByToken`                                                          | unknown |
  *
  * Line 1 alone never says lost: the position behind the COMMIT is that of a later moment.
  *
@@ -57,6 +57,11 @@ export async function judgeCommitted(
   if (transaction.wasFlushed && isSameData(probe, address, transaction)) {
     return { verdict: 'survived', reason: 'flushed' };
   }
+  const { notBefore, isWrite } = transaction;
+  if (notBefore !== null && isWrite && isSuccessor(probe, transaction)) {
+    const isBehind = probe.replayLsn !== null && probe.replayLsn < notBefore.position;
+    if (isBehind) return { verdict: 'lost', reason: 'switched-before-commit' };
+  }
   const mark = transaction.mark?.() ?? null;
   if (mark !== null) {
     const { outcome, reason } = await resolveCommit({
@@ -74,13 +79,7 @@ export async function judgeCommitted(
     if (outcome === 'not-committed') return { verdict: 'lost', reason };
     return reason === 'no-answer' ? { verdict: 'open' } : { verdict: 'unknown', reason };
   }
-  const { notBefore } = transaction;
-  if (notBefore === null || !transaction.isWrite || !isSuccessor(probe, transaction)) {
-    return { verdict: 'unknown', reason: 'no-mark' };
-  }
-  return probe.replayLsn !== null && probe.replayLsn < notBefore.position
-    ? { verdict: 'lost', reason: 'switched-before-mark' }
-    : { verdict: 'unknown', reason: 'no-mark' };
+  return { verdict: 'unknown', reason: 'no-mark' };
 }
 
 /** A crash takes nothing back that was flushed. The same data: on the same timeline, under the same address. */

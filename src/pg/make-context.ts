@@ -66,7 +66,6 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
       coordinator,
       memory: clusterMemory(coordinator),
       dialTimeoutMillis: options.dialTimeoutMillis,
-      pooler: options.pooler,
     }),
   };
 }

@@ -1,15 +1,16 @@
 import { BackendType } from '../backend-messages.ts';
 import { errorCode } from '../response-hash.ts';
 import type { Responder } from '../server-connection.ts';
-import type { TokenRefusal } from './unit-token.ts';
+import { tokenWasWritten, type TokenRefusal } from './unit-token.ts';
 
 /** Takes the answer to a token that goes out as a unit of its own. */
 export class TokenAnswer implements Responder {
-  readonly #done: (refusal: TokenRefusal | null) => void;
+  readonly #done: (refusal: TokenRefusal | null, wasWritten: boolean) => void;
   #refusal: TokenRefusal | null = null;
+  #wasWritten = false;
 
   /** @param done not called if the connection is lost before */
-  constructor(done: (refusal: TokenRefusal | null) => void) {
+  constructor(done: (refusal: TokenRefusal | null, wasWritten: boolean) => void) {
     this.#done = done;
   }
 
@@ -19,12 +20,12 @@ export class TokenAnswer implements Responder {
         code: errorCode(bytes, start, end),
         message: Buffer.from(bytes.subarray(start, end)),
       };
-    }
+    } else if (type === BackendType.DataRow) this.#wasWritten = tokenWasWritten(bytes, start);
     return false;
   }
 
   ready(): boolean {
-    this.#done(this.#refusal);
+    this.#done(this.#refusal, this.#wasWritten);
     return false;
   }
 

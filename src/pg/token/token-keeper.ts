@@ -83,7 +83,8 @@ export class TokenKeeper {
     unit.tokenKeys = unit.tokenKeys.length === 0 ? [token.key] : [...unit.tokenKeys, token.key];
     if (token.position === 'in-front') {
       connection.expect(
-        new TokenAnswer((refusal) => {
+        new TokenAnswer((refusal, wasWritten) => {
+          token.wasWritten = wasWritten;
           this.#answered(unit, token, refusal);
         }),
       );

@@ -50,6 +50,8 @@ export class UnitToken {
   #isHiding = false;
   #refusal: TokenRefusal | null = null;
   #isTaken = false;
+  /** Whether its transaction had an xid, so that the token's row was written; null until that was answered. */
+  wasWritten: boolean | null = null;
 
   constructor(key: Buffer, { position, visible, countsAll = false, isConverted = false }: UnitTokenShape) {
     this.key = key;
@@ -105,6 +107,8 @@ export class UnitToken {
           code: errorCode(bytes, start, end),
           message: Buffer.from(bytes.subarray(start, end)),
         };
+      } else if (type === BackendType.DataRow) {
+        this.wasWritten = tokenWasWritten(bytes, start);
       } else if (type === BackendType.CommandComplete) {
         this.#isHiding = false;
         this.#isTaken = true;
@@ -136,6 +140,14 @@ export class UnitToken {
     }
   }
 }
+
+/** Of the row that the token's statement gives: its one column is NULL where there was nothing to commit. */
+export function tokenWasWritten(bytes: Buffer, start: number): boolean {
+  return bytes.readInt32BE(start + COLUMN_LENGTH_AT) >= 0;
+}
+
+/** Behind the type, the length and the number of columns. */
+const COLUMN_LENGTH_AT = 7;
 
 function isOfTheExtendedProtocol(type: number): boolean {
   return (
