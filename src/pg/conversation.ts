@@ -166,6 +166,7 @@ export class Conversation implements Responder {
     held.push(bytes, start, end);
     if (held.length <= MAX_HELD_BYTES) return false;
     unit.held = null;
+    this.#answer.begin('nothing');
     const given = held.take();
     for (let at = 0; at < given.length;) {
       const next = at + 1 + given.readUInt32BE(at + 1);

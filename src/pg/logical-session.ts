@@ -23,6 +23,7 @@ import { LocalResponder, type ResponderHost } from './local-responder.ts';
 import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
 import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
 import { NamedStatements } from './named-statements.ts';
+import { PinnedContinuation } from './pinned-continuation.ts';
 import { sendAgain, type NamedStatement, type PgUnit } from './pg-unit.ts';
 import { sharedBackendError } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
@@ -77,6 +78,7 @@ export class LogicalSession
   readonly marks: MarkKeeper;
   readonly tokens: TokenKeeper;
   readonly names: NamedStatements;
+  readonly pinned: PinnedContinuation;
   readonly #socket: VirtualSocket;
   readonly #traffic: SessionTraffic;
   readonly #recovery: SessionRecovery;
@@ -98,6 +100,7 @@ export class LogicalSession
     const arena = new Arena(options.maxJournalBytes);
     const statements = new Map<string, NamedStatement>();
     this.names = new NamedStatements(statements);
+    this.pinned = new PinnedContinuation(this);
     this.marks = new MarkKeeper(this, this.conversation);
     this.tokens = new TokenKeeper(this, this.conversation);
     this.memory = new SessionMemory(database, {
@@ -118,7 +121,7 @@ export class LogicalSession
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
     this.#recorder = new CommitRecorder(this);
-    const { conversation, names, marks, tokens, memory } = this;
+    const { conversation, names, pinned, marks, tokens, memory } = this;
     const responder = this.#responder;
     const chained = this.#chained;
     this.#traffic = new SessionTraffic(
@@ -129,7 +132,17 @@ export class LogicalSession
         conversation,
         journalMemory: this.#journalMemory,
         responder,
-        sender: new UnitSender({ arena, conversation, responder, names, marks, tokens, memory, chained }),
+        sender: new UnitSender({
+          arena,
+          conversation,
+          responder,
+          names,
+          pinned,
+          marks,
+          tokens,
+          memory,
+          chained,
+        }),
       },
       this,
     );
@@ -310,6 +323,7 @@ export class LogicalSession
       this.#recorder.lost(pending, journal.open, journal.units);
     }
     this.#link.forget();
+    this.pinned.ended();
     this.#traffic.dropHolds();
     this.conversation.interrupted();
     if (state.kind === 'online') {
@@ -404,6 +418,7 @@ export class LogicalSession
     if (isAnother) this.marks.anotherTransaction(unit);
     else if (status === IDLE) this.marks.transactionEnded();
     if (ended || status === IDLE) {
+      this.pinned.ended();
       this.#traffic.forgetPortals();
       if (wasOpen) this.memory.transactionEnded();
     }
@@ -455,6 +470,16 @@ export class LogicalSession
     this.#traffic.flushSoon();
     const behind = this.#responder.settle();
     return behind === null ? answer : Buffer.concat([answer, behind]);
+  }
+
+  /** R7: a statement behind the replay would not fit what the application has seen before. */
+  refuseTransaction(reason: string): void {
+    const state = this.#state;
+    if (state.kind !== 'online') return;
+    const doom: Doom = { kind: 'not-replayable', reason };
+    this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: true });
+    this.#responder.doomed(false);
+    this.flush();
   }
 
   openUnitDiverged(unit: PgUnit): Buffer {
@@ -535,6 +560,7 @@ export class LogicalSession
 
   /** The replayed transaction is void; nothing else may reach the server before that (R5). */
   #rollBack(): void {
+    this.pinned.ended();
     this.conversation.journal.reset();
     this.marks.transactionEnded();
     this.memory.transactionEnded();
@@ -549,6 +575,7 @@ export class LogicalSession
     this.#announceServer();
     this.#recordResolved(plan);
     if (plan.transaction !== 'replay') {
+      this.pinned.ended();
       conversation.journal.reset();
       this.marks.transactionEnded();
       this.memory.transactionEnded();

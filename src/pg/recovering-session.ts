@@ -8,6 +8,7 @@ import type { Conversation } from './conversation.ts';
 import type { RenewedJudgement } from './judgement.ts';
 import type { MarkKeeper } from './mark-keeper.ts';
 import type { PgUnit } from './pg-unit.ts';
+import type { PinnedContinuation } from './pinned-continuation.ts';
 import type { ProbeResult } from './probe.ts';
 import type { ReplaySource } from './replay.ts';
 import type { ProbedConnection, Scouts } from './scouts.ts';
@@ -36,6 +37,7 @@ export interface RecoveringSession extends Member, ReplaySource {
   readonly conversation: Conversation;
   readonly units: readonly PgUnit[];
   readonly marks: MarkKeeper;
+  readonly pinned: PinnedContinuation;
   readonly memory: SessionMemory;
   readonly scouts: Scouts;
   /** Mark of the transaction that was open when the connection was lost. */

@@ -5,8 +5,8 @@ import { abortable } from '../cluster/abortable.ts';
 import { BackendType } from './backend-messages.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
-import type { JournalPins, PinnedForm } from './pinning/journal-pins.ts';
-import { discardDrawn, RowsOrError } from './pinning/hidden-statement.ts';
+import { hide, type JournalPins, type PinnedForm } from './pinning/journal-pins.ts';
+import { discardDrawn } from './pinning/hidden-statement.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder, ServerConnection } from './server-connection.ts';
 import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
@@ -131,23 +131,14 @@ function sendPinned(
   connection: ServerConnection,
   progress: ReplayProgress,
 ): void {
-  const hide = (message: Buffer): void => {
-    connection.ask(
-      message,
-      new RowsOrError(
-        () => undefined,
-        () => undefined, // The unit behind it fails as well, and says so.
-      ),
-    );
-  };
   progress.begin(1);
   source.names.prepare(unit, connection);
   // What is given and not drawn leaves currval as it was: better undefined than of an earlier row (A9).
-  if (givesDrawn) hide(discardDrawn());
-  if (prepare !== null) hide(prepare);
+  if (givesDrawn) hide(discardDrawn(), connection);
+  if (prepare !== null) hide(prepare, connection);
   connection.expect(new ReplayedUnit(unit, progress, reason));
   connection.write(bytes);
-  if (givesDrawn) hide(discardDrawn());
+  if (givesDrawn) hide(discardDrawn(), connection);
 }
 
 /** Enough of a statement to find it, and none of its values. */

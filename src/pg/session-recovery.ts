@@ -347,6 +347,7 @@ export class SessionRecovery {
     if (!this.#isCurrent(epoch)) return;
     switch (result.kind) {
       case 'replayed':
+        session.pinned.replayed(pins);
         session.memory.transactionBegan();
         for (const unit of session.units) session.memory.ran(unit.texts);
         await session.marks.afterReplay(connection, session.units, result.status);

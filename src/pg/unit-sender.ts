@@ -6,6 +6,8 @@ import type { LocalResponder } from './local-responder.ts';
 import type { MarkKeeper } from './mark-keeper.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
+import type { PinnedContinuation } from './pinned-continuation.ts';
+import { hide, type PinnedForm } from './pinning/journal-pins.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { TokenKeeper } from './token/token-keeper.ts';
@@ -20,6 +22,7 @@ export interface SendingSession {
   readonly marks: MarkKeeper;
   readonly tokens: TokenKeeper;
   readonly memory: SessionMemory;
+  readonly pinned: PinnedContinuation;
   readonly chained: ChainedTransaction;
 }
 
@@ -39,7 +42,7 @@ export class UnitSender {
 
   /** Sends what may be sent now. */
   send(connection: ServerConnection): void {
-    const { conversation, responder, marks, tokens } = this.#session;
+    const { conversation, responder, marks, tokens, pinned } = this.#session;
     this.#from = -1;
     for (const unit of conversation.pending) {
       if (unit.writtenTo === unit.end || responder.owns(unit)) continue;
@@ -51,6 +54,12 @@ export class UnitSender {
         if (!marks.allowsEnding(connection)) break;
       }
       if (begins && tokens.isOn && tokens.mustWait(unit)) break;
+      if (begins && !pinned.allows(unit, unit === conversation.pending[0])) break;
+      const form = begins ? pinned.take(unit) : null;
+      if (form !== null) {
+        this.#writePinned(unit, form, connection);
+        continue;
+      }
       this.#note(unit, begins, connection);
       if (unit.token !== null) {
         this.#writeWithToken(unit, connection);
@@ -92,6 +101,29 @@ export class UnitSender {
     this.#write(connection);
     connection.write(tokens.bytesFor(unit, arena.view(unit.writtenTo, unit.end)));
     unit.writtenTo = unit.end;
+  }
+
+  #writePinned(
+    unit: PgUnit,
+    { prepare, bytes }: PinnedForm & { kind: 'pinned' },
+    connection: ServerConnection,
+  ): void {
+    const { marks, tokens } = this.#session;
+    this.#write(connection);
+    if (prepare !== null) hide(prepare, connection);
+    this.#note(unit, true, connection);
+    unit.writtenTo = unit.end;
+    if (unit.token !== null) {
+      connection.write(tokens.bytesFor(unit, bytes));
+      return;
+    }
+    const mark = marks.withUnit(unit);
+    if (mark?.where === 'inside') {
+      connection.write(Buffer.concat([bytes.subarray(0, -SYNC_MESSAGE.length), mark.messages, SYNC_MESSAGE]));
+      return;
+    }
+    connection.write(mark === null ? bytes : Buffer.concat([bytes, mark.messages]));
+    if (mark !== null) marks.expect(connection);
   }
 
   #addMark(unit: PgUnit, connection: ServerConnection): void {

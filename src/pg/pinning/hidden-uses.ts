@@ -1,13 +1,16 @@
 import { arrayLiteral } from '../sql/array-literal.ts';
 import { pinned } from '../sql/pinned-sql.ts';
 import type { SqlRunner } from '../sql-runner.ts';
-import { textOf, visitNodes } from '../sql/syntax-tree.ts';
+import { nodeOf, textOf, visitNodes } from '../sql/syntax-tree.ts';
 import { calledName, expressionFacts } from './made-values.ts';
 
 /** What says that code uses the time of its transaction, or the transaction's identity. */
 const USES =
   /\b(?:now|transaction_timestamp|txid_current|pg_current_xact_id|pg_backend_pid|age)\s*\(|\bcurrent_(?:date|time|timestamp)\b|\blocaltime(?:stamp)?\b|'(?:now|today|tomorrow|yesterday)'/i;
 const CALLED = /([A-Za-z_][\w$]*)"?\s*\(/g;
+/** What is defined runs later, with the time of its own transaction. */
+const DEFINES =
+  /^(?:Create(?!TableAs)\w*|View|Rule|Prepare|Define|Comment|Drop|Grant|Index|Transaction|Variable\w*)Stmt$/;
 const MAX_ROUNDS = 8;
 
 /** $1: names of functions; $2: the written table; $3: names of relations. Code that runs behind them. */
@@ -46,6 +49,10 @@ export async function hiddenUse(
   writtenTable: string | null,
   runner: SqlRunner,
 ): Promise<string | null> {
+  const tag = nodeOf(tree)?.tag ?? '';
+  if (DEFINES.test(tag)) return null;
+  if (tag === 'ExecuteStmt') return 'what it executes';
+  if (tag === 'DoStmt' && USES.test(JSON.stringify(tree))) return 'its code';
   // Those that can be replaced are replaced already.
   if (expressionFacts(tree).isConstant) return 'an expression';
   const functions = new Set<string>();

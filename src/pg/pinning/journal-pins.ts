@@ -2,10 +2,10 @@ import type { PgUnit } from '../pg-unit.ts';
 import type { ServerConnection } from '../server-connection.ts';
 import type { SqlRunner } from '../sql-runner.ts';
 import { loadParser, parse } from '../sql/parser.ts';
-import { fieldsOf, listOf, nodeOf, visitNodes } from '../sql/syntax-tree.ts';
+import { fieldsOf, listOf, namesOf, nodeOf, visitNodes } from '../sql/syntax-tree.ts';
 import { loadDeparser, writeStatement } from './deparser.ts';
 import { readAnswers, type GivenAnswer } from './given-answer.ts';
-import { HiddenQuestions } from './hidden-statement.ts';
+import { HiddenQuestions, RowsOrError } from './hidden-statement.ts';
 import { hiddenUse } from './hidden-uses.ts';
 import { expressionFacts } from './made-values.ts';
 import { moveSequence } from './move-sequence.ts';
@@ -25,6 +25,17 @@ import {
   withText,
   type WireStatement,
 } from './wire-statement.ts';
+
+/** Sends a unit of the driver's own whose answer nobody needs: if it fails, so does what comes behind it. */
+export function hide(message: Buffer, connection: ServerConnection): void {
+  connection.ask(
+    message,
+    new RowsOrError(
+      () => undefined,
+      () => undefined,
+    ),
+  );
+}
 
 /** How a unit is replayed. */
 export type PinnedForm =
@@ -108,6 +119,11 @@ export class JournalPins {
     if (unit.error !== null || unit.synthetic !== null) return false;
     if (hasSeen(unit)) return true;
     if (unit.texts.every((text) => text.isTransactionControl)) return false;
+    return this.#constants.wasSeen || this.#usesCurrval;
+  }
+
+  /** True if what comes behind the journal is concerned as well: what the application has seen holds for it too. */
+  get bindsWhatFollows(): boolean {
     return this.#constants.wasSeen || this.#usesCurrval;
   }
 
@@ -213,7 +229,8 @@ export class JournalPins {
     if (notMoved !== undefined) pins = unpinned(notMoved!);
     if (!pins.isPinned) values.forgetBehind(before);
     const tree = pins.isPinned ? attempt : plain;
-    const hasCurrval = pinCurrval(tree, wire.parameters, (name) => this.#current.get(oidOf(name) ?? 0));
+    const hasCurrval =
+      this.#usesCurrval && pinCurrval(tree, wire.parameters, (name) => this.#current.get(oidOf(name) ?? 0));
     if (this.#constants.wasSeen) {
       const where = (await hiddenUse(tree, relation, this.#questions)) ?? timeDefault(tree, relation, table);
       if (where !== null) return `transaction time was seen, and ${where} uses it`;
@@ -241,11 +258,9 @@ export class JournalPins {
   ): void {
     // What nobody sees through may have drawn as well.
     const isUnknown = pins.reason !== null && !pins.isPinned;
-    if (
-      isUnknown ||
-      expressionFacts(tree).unseen?.startsWith('it calls') === true ||
-      table?.hasTriggers === true
-    ) {
+    const { unseen, hasNextval } = expressionFacts(tree);
+    const isUnseen = unseen?.startsWith('it calls') === true || table?.hasTriggers === true;
+    if (isUnknown || hasNextval || isUnseen) {
       this.#current.clear();
     }
     for (const sequence of pins.drawsFrom) this.#current.delete(oidOf(sequence) ?? 0);
@@ -347,8 +362,16 @@ function typesOf(wire: WireStatement, tree: unknown, values: PinnedValues): read
 /** A column that takes the transaction's time by its default, where nothing was put in. */
 function timeDefault(tree: unknown, relation: string | null, table: TableFacts | null): string | null {
   const insert = nodeOf(tree);
-  if (relation === null || insert?.tag !== 'InsertStmt') return null;
+  if (relation === null || (insert?.tag !== 'InsertStmt' && insert?.tag !== 'CopyStmt')) return null;
   if (table === null) return 'a table that is not found';
+  if (insert.tag === 'CopyStmt') {
+    const listed = namesOf(insert.fields['attlist']);
+    const isOpen = table.columns.some(
+      ({ name, default: value }) =>
+        value?.facts.isConstant === true && listed.length > 0 && !listed.includes(name),
+    );
+    return isOpen ? 'a default' : null;
+  }
   const targets = listOf(insert.fields['cols']);
   const select = fieldsOf(insert.fields['selectStmt'], 'SelectStmt');
   const [first] = listOf(select?.['valuesLists']);

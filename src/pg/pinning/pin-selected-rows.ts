@@ -7,7 +7,7 @@ import {
   sourceOfDefault,
   type ColumnPins,
   type InsertPins,
-} from './pin-insert.ts';
+} from './insert-pins.ts';
 import { unpinned, type PinningInput, type StatementPins } from './pinning-input.ts';
 import { assignment, castNode, columnNode, expressionNode } from './sql-nodes.ts';
 import type { ColumnFacts } from './table-facts.ts';

@@ -1,5 +1,5 @@
 import { fieldsOf, listOf, nodeOf, textOf, type Fields } from '../sql/syntax-tree.ts';
-import { integerOf, type GivenAnswer, type GivenValue } from './given-answer.ts';
+import { integerOf, type GivenAnswer, type GivenColumn, type GivenValue } from './given-answer.ts';
 import {
   calledName,
   expressionFacts,
@@ -21,6 +21,9 @@ const TYPES: ReadonlyMap<number, string> = new Map([
   [1184, 'timestamptz'], [1186, 'interval'], [1266, 'timetz'], [1700, 'numeric'], [2950, 'uuid'], [3802, 'jsonb'],
   [5069, 'xid8'],
 ]); // prettier-ignore
+
+const TEXT = 25;
+const TIMESTAMPTZ = 1184;
 
 /** The expressions of a list that stand for one column each, with its number; none if the list holds a star. */
 export function plainTargets(
@@ -50,10 +53,25 @@ export function noteConstants(
     const column = answer.columns[index]!;
     const call = nodeOf(expression);
     const name = call?.tag === 'FuncCall' ? calledName(call.fields) : '';
-    if (isTransactionTime(expression)) constants.sawTime(value[index] ?? null, column);
+    const asText = timeAsText(expression, column);
+    if (asText !== null) constants.sawTime(value[index] ?? null, asText);
+    else if (isTransactionTime(expression)) constants.sawTime(value[index] ?? null, column);
     else if (TRANSACTION_IDENTITY.has(name)) constants.sawIdentity(name, value[index] ?? null, column);
     else constants.sawPart();
   }
+}
+
+/** `now()::text`: its whole value, in the session's own style. */
+function timeAsText(expression: unknown, column: GivenColumn): GivenColumn | null {
+  const cast = nodeOf(expression);
+  const arg = cast?.tag === 'TypeCast' ? nodeOf(cast.fields['arg']) : undefined;
+  const isWhole =
+    arg !== undefined &&
+    isTransactionTime({ [arg.tag]: arg.fields }) &&
+    arg.tag !== 'TypeCast' &&
+    (arg.tag === 'FuncCall' || arg.fields['op'] === 'SVFOP_CURRENT_TIMESTAMP');
+  const isText = column.typeOid === TEXT && column.format === 0;
+  return isWhole && isText ? { ...column, typeOid: TIMESTAMPTZ, typeModifier: -1 } : null;
 }
 
 function valueOf(target: unknown): unknown {

@@ -1,10 +1,11 @@
 import { fieldsOf, listOf, textOf, type Fields } from '../sql/syntax-tree.ts';
 import type { GivenAnswer } from './given-answer.ts';
 import { expressionFacts, isTransactionTime } from './made-values.ts';
+import { constantDefault } from './insert-pins.ts';
 import { sameValue } from './pin-targets.ts';
 import { NOTHING_TO_PIN, unpinned, type PinningInput, type StatementPins } from './pinning-input.ts';
 import { columnNamed, seenColumns } from './seen-columns.ts';
-import { castNode, columnNode } from './sql-nodes.ts';
+import { columnNode } from './sql-nodes.ts';
 import type { ColumnFacts, TableFacts } from './table-facts.ts';
 
 type MutableFields = Record<string, unknown>;
@@ -34,13 +35,9 @@ export function pinUpdate(statement: Fields, input: PinningInput): StatementPins
       reason ??= 'its table is not found';
       continue;
     }
-    if (
-      facts.isConstant &&
-      constants.isTimeKnown &&
-      isDefault &&
-      column.default?.isTransactionTime === true
-    ) {
-      (fields as MutableFields)['val'] = castNode(constants.timeNode(), column.type);
+    const put = isDefault ? constantDefault(column, constants) : null;
+    if (put !== null) {
+      (fields as MutableFields)['val'] = put;
       isPinned = true;
       continue;
     }
@@ -60,10 +57,10 @@ export function pinUpdate(statement: Fields, input: PinningInput): StatementPins
     else if (facts.hasNextval || isNextval) reason ??= 'it draws from a sequence for rows of a table';
     else if (answer.tag === null) reason ??= 'it was read in parts';
     else {
-      const put = pinColumn(statement, column, index, table, seen, answer, input);
-      if (typeof put === 'string') reason ??= put;
+      const pinned = pinColumn(statement, column, index, table, seen, answer, input);
+      if (typeof pinned === 'string') reason ??= pinned;
       else {
-        (fields as MutableFields)['val'] = put;
+        (fields as MutableFields)['val'] = pinned;
         isPinned = true;
       }
     }

@@ -17,6 +17,8 @@ export interface ColumnDefault {
   readonly isNextval: boolean;
   /** It is the time of the transaction. */
   readonly isTransactionTime: boolean;
+  /** As SQL; empty for an identity. */
+  readonly expression: string;
 }
 
 export interface ColumnFacts {
@@ -130,12 +132,13 @@ function columnOf([, , number, name, type, typeOid, expression, kinds, sequence]
 }
 
 function defaultOf(expression: string | null, isIdentity: boolean): ColumnDefault | null {
-  if (isIdentity) return { facts: CALLS_NOTHING, isNextval: true, isTransactionTime: false };
+  if (isIdentity) return { facts: CALLS_NOTHING, isNextval: true, isTransactionTime: false, expression: '' };
   if (expression === null) return null;
   const node = expressionNode(expression);
   return {
     facts: expressionFacts(node),
     isNextval: nextvalOf(node) !== undefined,
     isTransactionTime: isTransactionTime(node),
+    expression,
   };
 }

@@ -1,6 +1,12 @@
 import { nodeOf, textOf, visitNodes, type Fields } from '../sql/syntax-tree.ts';
 import type { GivenColumn, GivenValue } from './given-answer.ts';
-import { calledName, replaceNodes, TRANSACTION_IDENTITY, TRANSACTION_TIME } from './made-values.ts';
+import {
+  calledName,
+  expressionFacts,
+  replaceNodes,
+  TRANSACTION_IDENTITY,
+  TRANSACTION_TIME,
+} from './made-values.ts';
 import { castNode, expressionNode } from './sql-nodes.ts';
 
 /** timestamp and timestamptz. */
@@ -22,6 +28,19 @@ const KEYWORD_TYPES: ReadonlyMap<string, string> = new Map([
   ['SVFOP_CURRENT_TIMESTAMP', 'timestamp with time zone'],
   ['SVFOP_LOCALTIME', 'time without time zone'],
   ['SVFOP_LOCALTIMESTAMP', 'timestamp without time zone'],
+]);
+
+/** Statements whose expressions are for their own run; in a definition they are for later. */
+const RUNS_NOW: ReadonlySet<string> = new Set([
+  'SelectStmt',
+  'InsertStmt',
+  'UpdateStmt',
+  'DeleteStmt',
+  'MergeStmt',
+  'DeclareCursorStmt',
+  'CopyStmt',
+  'CreateTableAsStmt',
+  'ExplainStmt',
 ]);
 
 interface KnownTime {
@@ -94,6 +113,7 @@ export class TransactionConstants {
 
   /** Puts what is known in the place of each call, anywhere in a statement. True if there was one. */
   replaceIn(statement: unknown): boolean {
+    if (!this.wasSeen || !RUNS_NOW.has(nodeOf(statement)?.tag ?? '')) return false;
     keepNames(statement);
     let hasReplaced = false;
     replaceNodes(statement, (tag, fields) => {
@@ -102,6 +122,14 @@ export class TransactionConstants {
       return put;
     });
     return hasReplaced;
+  }
+
+  /** A column's default with what is known put in. Null if it uses something that is not known. */
+  defaultNode(expression: string): unknown {
+    const list = [{ ResTarget: { val: expressionNode(expression) } }];
+    const statement = { SelectStmt: { targetList: list } };
+    if (!this.replaceIn(statement) || expressionFacts(statement).isConstant) return null;
+    return list[0]!.ResTarget.val;
   }
 
   #replacement(tag: string, fields: Fields): unknown {
@@ -115,7 +143,8 @@ export class TransactionConstants {
     const [, operation = '', precise] = /^(SVFOP_[A-Z_]+?)(_N)?$/.exec(textOf(fields['op']) ?? '') ?? [];
     const type = KEYWORD_TYPES.get(operation);
     if (type === undefined) return undefined;
-    const precision = precise === undefined ? '' : `(${String(fields['typmod'] ?? 0)})`;
+    const { typmod } = fields;
+    const precision = precise === undefined ? '' : `(${typeof typmod === 'number' ? typmod : 0})`;
     return castNode(
       this.timeNode(),
       type.replace(/^\w+/, (word) => `${word}${precision}`),

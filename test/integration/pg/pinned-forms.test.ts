@@ -26,20 +26,53 @@ const SET_UP = `
 
 const FORMS: readonly (readonly [string, QueryConfig | string])[] = [
   ['one row, a parameter', { text: 'INSERT INTO item (name) VALUES ($1) RETURNING id', values: ['a'] }],
-  ['several rows', { text: 'INSERT INTO item (name) VALUES ($1), ($2), ($3) RETURNING *', values: ['a', 'b', 'c'] }],
+  [
+    'several rows',
+    { text: 'INSERT INTO item (name) VALUES ($1), ($2), ($3) RETURNING *', values: ['a', 'b', 'c'] },
+  ],
   ['a Query message', `INSERT INTO item (name) VALUES ('a\\''b'), (E'c\\nd') RETURNING id, name, clock`],
-  ['a named statement', { name: 'n', text: 'INSERT INTO item (name) VALUES ($1) RETURNING *', values: ['a'] }],
-  ['a result in binary', { text: 'INSERT INTO item (name) VALUES ($1) RETURNING *', values: ['a'], binary: true }],
-  ['DEFAULT in some rows', `INSERT INTO item (id, name, at) VALUES (DEFAULT, 'a', DEFAULT), (1000, 'b', now()) RETURNING *`],
+  [
+    'a named statement',
+    { name: 'n', text: 'INSERT INTO item (name) VALUES ($1) RETURNING *', values: ['a'] },
+  ],
+  [
+    'a result in binary',
+    { text: 'INSERT INTO item (name) VALUES ($1) RETURNING *', values: ['a'], binary: true },
+  ],
+  [
+    'DEFAULT in some rows',
+    `INSERT INTO item (id, name, at) VALUES (DEFAULT, 'a', DEFAULT), (1000, 'b', now()) RETURNING *`,
+  ],
   ['DEFAULT VALUES', 'INSERT INTO item DEFAULT VALUES RETURNING *'],
   ['no list of columns', `INSERT INTO item VALUES (DEFAULT, 'a') RETURNING *`],
-  ['names and aliases', `INSERT INTO public."item" AS i (name) VALUES ('a') RETURNING i.id AS "the Id", i.token t, 1 AS one`],
-  ['columns and an expression', `INSERT INTO item (name) VALUES ('a') RETURNING id, now(), gen_random_uuid() AS made, price`],
-  ['nextval in VALUES', `INSERT INTO item (id, name) VALUES (nextval('ticket'), 'a'), (nextval('item_id_seq'), 'b') RETURNING *`],
-  ['nextval of a parameter', { text: 'INSERT INTO item (id, name) VALUES (nextval($1), $2) RETURNING *', values: ['ticket', 'a'] }],
-  ['expressions', `INSERT INTO item (name, clock) VALUES ('x' || gen_random_uuid(), clock_timestamp() - interval '1 day') RETURNING *`],
-  ['GENERATED ALWAYS, a stored generated column', `INSERT INTO always (name) VALUES ('a'), ('b') RETURNING *`],
-  ['OVERRIDING USER VALUE', `INSERT INTO always (id, name) OVERRIDING USER VALUE VALUES (7, 'a') RETURNING *`],
+  [
+    'names and aliases',
+    `INSERT INTO public."item" AS i (name) VALUES ('a') RETURNING i.id AS "the Id", i.token t, 1 AS one`,
+  ],
+  [
+    'columns and an expression',
+    `INSERT INTO item (name) VALUES ('a') RETURNING id, now(), gen_random_uuid() AS made, price`,
+  ],
+  [
+    'nextval in VALUES',
+    `INSERT INTO item (id, name) VALUES (nextval('ticket'), 'a'), (nextval('item_id_seq'), 'b') RETURNING *`,
+  ],
+  [
+    'nextval of a parameter',
+    { text: 'INSERT INTO item (id, name) VALUES (nextval($1), $2) RETURNING *', values: ['ticket', 'a'] },
+  ],
+  [
+    'expressions',
+    `INSERT INTO item (name, clock) VALUES ('x' || gen_random_uuid(), clock_timestamp() - interval '1 day') RETURNING *`,
+  ],
+  [
+    'GENERATED ALWAYS, a stored generated column',
+    `INSERT INTO always (name) VALUES ('a'), ('b') RETURNING *`,
+  ],
+  [
+    'OVERRIDING USER VALUE',
+    `INSERT INTO always (id, name) OVERRIDING USER VALUE VALUES (7, 'a') RETURNING *`,
+  ],
   ['GENERATED ALWAYS, no list of columns', `INSERT INTO always VALUES (DEFAULT, 'a') RETURNING *`],
   [
     'arrays, enums, JSON, float8',
@@ -48,7 +81,10 @@ const FORMS: readonly (readonly [string, QueryConfig | string])[] = [
       values: ['{calm,wild}', { a: [1, '"'] }, 0.1 + 0.2, [1, 2]],
     },
   ],
-  ['ON CONFLICT DO UPDATE that inserts', `INSERT INTO item (name) VALUES ('a') ON CONFLICT (name) DO UPDATE SET at = excluded.at RETURNING *`],
+  [
+    'ON CONFLICT DO UPDATE that inserts',
+    `INSERT INTO item (name) VALUES ('a') ON CONFLICT (name) DO UPDATE SET at = excluded.at RETURNING *`,
+  ],
   [
     'ON CONFLICT DO UPDATE that finds a row',
     `INSERT INTO item (name) VALUES ('there') ON CONFLICT (name) DO UPDATE SET clock = clock_timestamp() RETURNING *`,
@@ -58,35 +94,74 @@ const FORMS: readonly (readonly [string, QueryConfig | string])[] = [
     `INSERT INTO item (name, price) VALUES ('there', 1), ('new', 2)
      ON CONFLICT (name) DO UPDATE SET clock = clock_timestamp(), price = item.price + excluded.price RETURNING *`,
   ],
-  ['ON CONFLICT DO UPDATE to now()', `INSERT INTO item (name) VALUES ('there') ON CONFLICT (name) DO UPDATE SET at = now() RETURNING *`],
+  [
+    'ON CONFLICT DO UPDATE to now()',
+    `INSERT INTO item (name) VALUES ('there') ON CONFLICT (name) DO UPDATE SET at = now() RETURNING *`,
+  ],
   ['ON CONFLICT DO NOTHING', `INSERT INTO item (name) VALUES ('new') ON CONFLICT DO NOTHING RETURNING id`],
-  ['ON CONFLICT DO NOTHING that does nothing', `INSERT INTO item (name) VALUES ('there') ON CONFLICT DO NOTHING RETURNING id`],
-  ['INSERT … SELECT, all', `INSERT INTO item (name) SELECT 's' || n FROM generate_series(1, 5) n RETURNING *`],
-  ['INSERT … SELECT, the key alone', `INSERT INTO item (name) SELECT 's' || n FROM generate_series(1, 5) n ORDER BY n DESC RETURNING id`],
+  [
+    'ON CONFLICT DO NOTHING that does nothing',
+    `INSERT INTO item (name) VALUES ('there') ON CONFLICT DO NOTHING RETURNING id`,
+  ],
+  [
+    'INSERT … SELECT, all',
+    `INSERT INTO item (name) SELECT 's' || n FROM generate_series(1, 5) n RETURNING *`,
+  ],
+  [
+    'INSERT … SELECT, the key alone',
+    `INSERT INTO item (name) SELECT 's' || n FROM generate_series(1, 5) n ORDER BY n DESC RETURNING id`,
+  ],
   ['INSERT … SELECT of literals', `INSERT INTO typed (mood, document) SELECT 'wild', '{"a":1}' RETURNING *`],
-  ['INSERT … SELECT that makes', `INSERT INTO item (name, token) SELECT n::text, gen_random_uuid() FROM generate_series(1, 3) n RETURNING *`],
+  [
+    'INSERT … SELECT that makes',
+    `INSERT INTO item (name, token) SELECT n::text, gen_random_uuid() FROM generate_series(1, 3) n RETURNING *`,
+  ],
   [
     'unnest',
     {
       text: 'INSERT INTO item (name, price) SELECT * FROM unnest($1::text[], $2::float8[]) RETURNING id',
-      values: [['x', 'y', 'z'], [1, 2, 3]],
+      values: [
+        ['x', 'y', 'z'],
+        [1, 2, 3],
+      ],
     },
   ],
   ['WITH in front', `WITH n AS (SELECT 'w' AS name) INSERT INTO item (name) SELECT name FROM n RETURNING *`],
   ['UPDATE to now()', `UPDATE item SET at = now() WHERE name = 'there' RETURNING *`],
-  ['UPDATE of one row', `UPDATE item SET token = gen_random_uuid(), clock = clock_timestamp() WHERE name = 'there' RETURNING token, clock`],
+  [
+    'UPDATE of one row',
+    `UPDATE item SET token = gen_random_uuid(), clock = clock_timestamp() WHERE name = 'there' RETURNING token, clock`,
+  ],
   ['UPDATE of several rows', `UPDATE item SET token = gen_random_uuid() RETURNING id, token`],
-  ['UPDATE of several rows in binary', { text: `UPDATE item i SET token = gen_random_uuid() RETURNING i.*`, binary: true }],
+  [
+    'UPDATE of several rows in binary',
+    { text: `UPDATE item i SET token = gen_random_uuid() RETURNING i.*`, binary: true },
+  ],
   ['UPDATE to DEFAULT', `UPDATE item SET clock = DEFAULT, at = DEFAULT WHERE name = 'there' RETURNING *`],
-  ['UPDATE … FROM', `UPDATE item SET clock = clock_timestamp() FROM (VALUES ('there')) v(n) WHERE name = v.n RETURNING item.*`],
+  [
+    'UPDATE … FROM',
+    `UPDATE item SET clock = clock_timestamp() FROM (VALUES ('there')) v(n) WHERE name = v.n RETURNING item.*`,
+  ],
   ['DELETE', `DELETE FROM item WHERE name = 'there' RETURNING id, now()`],
   ['SELECT nextval', `SELECT nextval('ticket')`],
   ['SELECT nextval of a parameter', { text: 'SELECT nextval($1) AS id', values: ['ticket'] }],
-  ['SELECT of a time', 'SELECT now(), current_timestamp(3), localtimestamp, current_date, transaction_timestamp() AS t'],
-  ['SELECT of what is made', 'SELECT gen_random_uuid(), random(), clock_timestamp() AS c, statement_timestamp(), md5(random()::text)'],
-  ['SELECT of what is made, in binary', { text: 'SELECT gen_random_uuid(), random(), now(), clock_timestamp(), 1::int', binary: true }],
+  [
+    'SELECT of a time',
+    'SELECT now(), current_timestamp(3), localtimestamp, current_date, transaction_timestamp() AS t',
+  ],
+  [
+    'SELECT of what is made',
+    'SELECT gen_random_uuid(), random(), clock_timestamp() AS c, statement_timestamp(), md5(random()::text)',
+  ],
+  [
+    'SELECT of what is made, in binary',
+    { text: 'SELECT gen_random_uuid(), random(), now(), clock_timestamp(), 1::int', binary: true },
+  ],
   ['now() in a query with rows', `SELECT name, now(), at <= now() AS past FROM item`],
-  ['several statements in a text', `INSERT INTO item (name) VALUES ('a') RETURNING id; SELECT 1; INSERT INTO item (name) VALUES ('b') RETURNING *`],
+  [
+    'several statements in a text',
+    `INSERT INTO item (name) VALUES ('a') RETURNING id; SELECT 1; INSERT INTO item (name) VALUES ('b') RETURNING *`,
+  ],
   ['pg_backend_pid and the transaction’s number', 'SELECT pg_backend_pid(), txid_current()'],
 ];
 
@@ -97,15 +172,27 @@ const REFUSED: readonly (readonly [string, QueryConfig | string, RegExp])[] = [
     `INSERT INTO item (name) VALUES ('there'), ('new') ON CONFLICT DO NOTHING RETURNING id`,
     /INSERT INTO item; .*not as many rows/,
   ],
-  ['UPDATE of several rows without their key', `UPDATE item SET token = gen_random_uuid() RETURNING token`, /UPDATE item; .*primary key/],
+  [
+    'UPDATE of several rows without their key',
+    `UPDATE item SET token = gen_random_uuid() RETURNING token`,
+    /UPDATE item; .*primary key/,
+  ],
   ['nextval for rows', `SELECT name, nextval('ticket') FROM item`, /SELECT; .*differs from row to row/],
-  ['a write within WITH', `WITH i AS (INSERT INTO item (name) VALUES ('a') RETURNING id) SELECT id FROM i`, /WITH .*within WITH/],
+  [
+    'a write within WITH',
+    `WITH i AS (INSERT INTO item (name) VALUES ('a') RETURNING id) SELECT id FROM i`,
+    /WITH .*within WITH/,
+  ],
   [
     'MERGE',
     `MERGE INTO item USING (VALUES ('m')) v(n) ON name = n WHEN NOT MATCHED THEN INSERT (name) VALUES (n) RETURNING id`,
     /MERGE INTO item; .*MERGE/,
   ],
-  ['a value that differs in WHERE', `SELECT id FROM generate_series(1, 2000) id WHERE random() < 0.5`, /SELECT; .*WHERE/],
+  [
+    'a value that differs in WHERE',
+    `SELECT id FROM generate_series(1, 2000) id WHERE random() < 0.5`,
+    /SELECT; .*WHERE/,
+  ],
   [
     'a sequence in an expression',
     `INSERT INTO item (name) VALUES ('n-' || nextval('ticket')) RETURNING name`,
@@ -156,7 +243,9 @@ describe.each(['14', '17', '18'])('values that PostgreSQL %s made', (version) =>
     const given = (rows ?? []).filter((row) => typeof row['id'] === 'string' && 'name' in row);
     if (!JSON.stringify(statement).includes('DELETE')) expect(await stored(given)).toEqual(given);
     // What is drawn from here on is new.
-    await client.query(`INSERT INTO item (name) VALUES ('later'); INSERT INTO always (name) VALUES ('later')`);
+    await client.query(
+      `INSERT INTO item (name) VALUES ('later'); INSERT INTO always (name) VALUES ('later')`,
+    );
   });
 
   it.each(REFUSED.filter(([name]) => name !== 'MERGE' || Number(version) >= 17))(
