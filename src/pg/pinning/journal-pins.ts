@@ -88,6 +88,8 @@ export class JournalPins {
   readonly #current = new Map<number, bigint>();
   readonly #usesCurrval: boolean;
   #setsSequences = false;
+  /** Units of the journal that have run, or are on their way. */
+  #passed = 0;
 
   private constructor(journal: PinnableJournal, connection: ServerConnection) {
     this.#journal = journal;
@@ -129,10 +131,17 @@ export class JournalPins {
 
   /** The form in which the unit runs again; to be called when all before it has run. */
   async form(unit: PgUnit): Promise<PinnedForm> {
+    const { units } = this.#journal;
+    while (this.#passed < units.length && units[this.#passed] !== unit) this.#pass(units[this.#passed++]!);
     const form = await this.#form(unit);
+    if (!units.includes(unit)) this.#pass(unit);
+    return form;
+  }
+
+  /** The unit runs before all that comes. */
+  #pass(unit: PgUnit): void {
     if (unit.texts.some(({ text }) => SETS_SEQUENCES.test(text))) this.#setsSequences = true;
     if (unit.texts.some((text) => text.mayDefine)) this.#tables.clear();
-    return form;
   }
 
   async #prepare(onAnotherConnection: OnAnotherConnection): Promise<void> {
