@@ -5,12 +5,15 @@ import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { openKnex, type OpenKnex } from '../../support/open-knex.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
+import { unpinnableKey } from '../../support/unpinnable-key.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 describe('an application on Knex whose primary is lost', () => {
   const lab = FailoverLab.forThisSuite({
     setUp: `CREATE TABLE account (id text PRIMARY KEY, balance int NOT NULL);
-      CREATE TABLE numbered (id serial PRIMARY KEY, text text NOT NULL)`,
+      CREATE TABLE ticket (id serial PRIMARY KEY, text text NOT NULL, at timestamptz DEFAULT now(), token uuid DEFAULT gen_random_uuid());
+      CREATE TABLE numbered (id serial PRIMARY KEY, text text NOT NULL);
+      ${unpinnableKey('numbered')}`,
   });
 
   function open(config: Knex.Config = {}): OpenKnex {
@@ -222,7 +225,23 @@ describe('an application on Knex whose primary is lost', () => {
     expect(db.logged).toEqual([]);
   });
 
-  it('gets 40001 when a serial gives another number on replay; the retry that 40001 asks for writes one row', async () => {
+  it('goes on with the keys, defaults and times that the server has made', async () => {
+    const db = open();
+    const made = await db.transaction(async (trx) => {
+      const rows = await trx('ticket')
+        .insert([{ text: 'a' }, { text: 'b' }])
+        .returning('*');
+      await trx('ticket').insert({ text: 'c' });
+      const [changed] = await trx('ticket').where({ text: 'a' }).update({ at: trx.fn.now() }).returning('*');
+      await lab.replacePrimary();
+      await trx('note').insert({ text: `ticket ${(rows[1] as { id: number }).id}` });
+      return [changed, rows[1], ...(await trx('ticket').insert({ text: 'd' }).returning('*'))] as unknown[];
+    });
+    expect(await db('ticket').whereIn('text', ['a', 'b', 'd']).orderBy('id')).toEqual(made);
+    expect(db.logged).toEqual([]);
+  });
+
+  it('gets 40001 when a function gives another number on replay; the retry that 40001 asks for writes one row', async () => {
     const db = open();
     await lab.primary.query('TRUNCATE numbered');
     const errors: unknown[] = [];

@@ -9,6 +9,7 @@ import holdfast from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { rejectionOf } from '../../support/settle.ts';
+import { unpinnableKey } from '../../support/unpinnable-key.ts';
 import type { Application, ConnectionSettings, NestingWork } from './application.ts';
 import { hostsOf, LabHosts, settingsOf, TABLES } from './application.ts';
 import { survivesFailovers } from './survives-failovers.ts';
@@ -128,6 +129,7 @@ describe('MikroORM 6', () => {
   });
 
   it('a divergence at a statement is a DeadlockException, with the fields of the error', async () => {
+    await lab.primary.query(unpinnableKey('ticket'));
     const orm = await connect(holdfast, settingsOf(lab));
     const work = orm.em.fork().transactional(async (em) => {
       await em.persist(em.create(Ticket, { text: 'a' })).flush();

@@ -14,6 +14,7 @@ import type { ClientConfig } from '../../../src/pg.ts';
 import holdfast from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
+import { unpinnableKey } from '../../support/unpinnable-key.ts';
 import type { Application, ConnectionSettings, NestingWork } from './application.ts';
 import { LabHosts, settingsOf, settingsOfPrimary, TABLES } from './application.ts';
 import { survivesFailovers } from './survives-failovers.ts';
@@ -174,6 +175,7 @@ describe('Sequelize 6', () => {
   });
 
   it('never calls committed what was refused, however often it repeats the COMMIT', async () => {
+    await lab.primary.query(unpinnableKey('ticket'));
     const { sequelize, ticket } = connect(holdfast, settingsOf(lab), {
       retry: { max: 3, match: [DatabaseError] },
     });

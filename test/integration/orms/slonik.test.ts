@@ -6,6 +6,7 @@ import { FailoverLab } from '../../support/failover-lab.ts';
 import { losePrimaryAfterRows, losePrimaryBefore, losePrimaryBehind } from '../../support/lose-primary.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { rejectionOf } from '../../support/settle.ts';
+import { unpinnableKey } from '../../support/unpinnable-key.ts';
 
 const insert = (text: string) => sql.unsafe`INSERT INTO note VALUES (${text})`;
 
@@ -13,7 +14,9 @@ const insert = (text: string) => sql.unsafe`INSERT INTO note VALUES (${text})`;
 class ChangedMind extends Error {}
 
 describe('Slonik', () => {
-  const lab = FailoverLab.forThisSuite({ setUp: 'CREATE TABLE numbered (id serial PRIMARY KEY, text text)' });
+  const lab = FailoverLab.forThisSuite({
+    setUp: `CREATE TABLE numbered (id serial PRIMARY KEY, text text); ${unpinnableKey('numbered')}`,
+  });
 
   /** Of the clients that Slonik makes. */
   let failover: ClientConfig['failover'];

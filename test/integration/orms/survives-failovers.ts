@@ -5,6 +5,7 @@ import type { FailoverSnapshot } from '../../../src/events.ts';
 import type { FailoverLab } from '../../support/failover-lab.ts';
 import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { rejectionOf, settle } from '../../support/settle.ts';
+import { pinnableKey, unpinnableKey } from '../../support/unpinnable-key.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import type { Application, OpenApplication } from './application.ts';
 import { settingsOf, settingsOfPrimary } from './application.ts';
@@ -41,6 +42,7 @@ export function survivesFailovers(lab: FailoverLab, open: OpenApplication, habit
 
   beforeEach(async () => {
     await lab.primary.query('TRUNCATE entry, ticket RESTART IDENTITY');
+    await lab.primary.query(pinnableKey('ticket', 'ticket_id_seq'));
     await lab.cluster.waitForReplay();
     application = await open(holdfast, settingsOf(lab));
     // Opens a connection, of those that the tests below will use.
@@ -184,10 +186,26 @@ export function survivesFailovers(lab: FailoverLab, open: OpenApplication, habit
     });
   });
 
-  /** Until values that the server makes are pinned, a sequence gives another one on the promoted standby (R5). */
+  it.each(['a further statement', 'COMMIT'])('a generated id is the same again at %s', async (where) => {
+    const id = await application.transaction(async (transaction) => {
+      const issued = await transaction.issue('first');
+      await lab.replacePrimary();
+      if (where !== 'COMMIT') await transaction.write(`ticket ${issued}`);
+      return issued;
+    });
+    expect(await ticketsIn(lab)).toEqual([{ id, text: 'first' }]);
+    expect(await entriesIn(lab)).toEqual(where === 'COMMIT' ? [] : [`ticket ${id}`]);
+    expect(counted()).toMatchObject({ failovers: 1, replays: 1, replaysDiverged: 0 });
+    expect(
+      await application.transaction(async (transaction) => await transaction.issue('second')),
+    ).toBeGreaterThan(id);
+  });
+
+  /** It is made by a function of somebody's own, which gives another one on the promoted standby (R5). */
   it.each(['a further statement', 'COMMIT'])(
     'a generated id that comes out otherwise is 40001 at %s, and a retry makes one row',
     async (where) => {
+      await lab.primary.query(unpinnableKey('ticket'));
       let attempts = 0;
       const issue = async (): Promise<number> =>
         await application.transaction(async (transaction) => {

@@ -44,6 +44,20 @@ describe('the primary is lost under a Prisma client', () => {
     expect(pool.idleCount).toBe(1);
   });
 
+  it('one with keys and times that the server has made goes on with them', async () => {
+    const { prisma } = lab.client();
+    const replays = noted(lab.client().pool.failover!, 'replaySucceeded');
+    const made = await prisma.$transaction(async (tx) => {
+      const tickets = await tx.ticket.createManyAndReturn({ data: [{ title: 'one' }, { title: 'two' }] });
+      const [, two] = tickets;
+      await servers.replacePrimary();
+      const changed = await tx.ticket.update({ where: { id: two!.id }, data: { title: 'two, changed' } });
+      return [tickets[0]!, changed, await tx.ticket.create({ data: { title: 'three' } })];
+    });
+    expect(await prisma.ticket.findMany({ orderBy: { id: 'asc' } })).toEqual(made);
+    expect(replays).toHaveLength(1);
+  });
+
   it('one that had done all its work commits', async () => {
     const { prisma } = lab.client();
     await prisma.$transaction(async (tx) => {
