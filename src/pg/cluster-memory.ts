@@ -7,6 +7,7 @@ import { recordServer, UNKNOWN_LINEAGE, type Lineage } from './lineage.ts';
 import { PooledBackends } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
 import { SqlError, type SqlRunner } from './sql-runner.ts';
+import type { TimelineHistory } from './timeline-history.ts';
 
 const MARKS = 'resolving a COMMIT in flight by the log position';
 const QUESTIONS = 'judging statements and reading sessions back';
@@ -21,6 +22,8 @@ export class ClusterMemory {
   #lineage: Lineage = UNKNOWN_LINEAGE;
   /** Incarnation → whether the commit mark works there. Tried once, outside any transaction (D1). */
   readonly #markWorks = new Map<string, boolean>();
+  /** By incarnation: where its log left older timelines. */
+  readonly #histories = new Map<string, Promise<TimelineHistory | null>>();
   /** Hosts and features. */
   readonly #told = new Set<string>();
   readonly #coordinator: Coordinator;
@@ -36,6 +39,27 @@ export class ClusterMemory {
   /** Every probe of every server goes here: whatever shows a fork takes proofs away (R6). */
   record(address: HostAddress, probe: ProbeResult): void {
     this.#lineage = recordServer(this.#lineage, hostKey(address), probe);
+  }
+
+  /**
+   * The history of a server's timeline, which is the same for all of its life: asked once for all sessions, as a server has
+   * few connections for replication to spare.
+   *
+   * @param ask - must not reject
+   */
+  async timelineHistory(
+    incarnation: string,
+    ask: () => Promise<TimelineHistory | null>,
+  ): Promise<TimelineHistory | null> {
+    const known = this.#histories.get(incarnation);
+    if (known !== undefined) return await known;
+    if (this.#histories.size > 64) this.#histories.clear();
+    const asked = ask();
+    this.#histories.set(incarnation, asked);
+    const history = await asked;
+    // The next one may be another role, or be luckier.
+    if (history === null) this.#histories.delete(incarnation);
+    return history;
   }
 
   /** Whether the mark may be used on this connection. */

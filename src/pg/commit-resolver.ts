@@ -14,11 +14,11 @@ import { decideCommit } from './commit-verdict.ts';
 import type { FenceOptions } from './fence.ts';
 import { fenceBackend, pause } from './fence.ts';
 import type { Lineage } from './lineage.ts';
-import type { Lsn } from './lsn.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
 import type { SqlRow, SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
-import { parseTimelineHistory, timelineHistoryPath } from './timeline-history.ts';
+import { mayReplicate } from './replicated-history.ts';
+import { parseTimelineHistory, timelineHistoryPath, type TimelineHistory } from './timeline-history.ts';
 
 export interface CommitInDoubt extends FenceOptions {
   /** Taken before the COMMIT was sent. */
@@ -35,6 +35,11 @@ export interface CommitInDoubt extends FenceOptions {
   readonly server: ProbeResult;
   /** Must contain that probe. */
   readonly lineage: Lineage;
+  /**
+   * Asks for the history of that server's timeline by the replication protocol. Called only if it decides something, the
+   * role may not read the file, and may replicate. Must not reject.
+   */
+  readonly replicatedHistory?: () => Promise<TimelineHistory | null>;
 }
 
 /** Why; stable names, for events and tests. */
@@ -99,7 +104,7 @@ async function resolveMarked(
   questions: Questions,
 ): Promise<CommitResolution> {
   const { server, lineage, signal } = inDoubt;
-  let history: ReadonlyMap<number, Lsn> | null = null;
+  let history: TimelineHistory | null = null;
   for (;;) {
     const status = await questions.status();
     const { verdict, reason } = decideCommit(mark, { server, status, history }, lineage);
@@ -183,15 +188,20 @@ class Questions {
     }
   }
 
-  /** The history of the server's timeline; `null` where the role may not read it, as is usual. */
-  async history(): Promise<ReadonlyMap<number, Lsn> | null> {
-    const { timeline } = this.#inDoubt.server;
+  /** The history of the server's timeline; `null` where the role may neither read it nor replicate, as is usual. */
+  async history(): Promise<TimelineHistory | null> {
+    const { server, replicatedHistory } = this.#inDoubt;
+    const { timeline } = server;
     if (timeline === null || timeline === this.#mark.timeline) return null;
     try {
       const [may] = await this.#run(MAY_READ_SQL);
-      if (may?.[0] !== 'true') return null;
-      const [row] = await this.#run(READ_SQL, [timelineHistoryPath(timeline)]);
-      return typeof row?.[0] === 'string' ? parseTimelineHistory(row[0]) : null;
+      if (may?.[0] === 'true') {
+        const [row] = await this.#run(READ_SQL, [timelineHistoryPath(timeline)]);
+        if (typeof row?.[0] === 'string') return parseTimelineHistory(row[0]);
+      }
+      if (replicatedHistory === undefined) return null;
+      const asked = await mayReplicate({ run: this.#run.bind(this) }, server);
+      return asked ? await replicatedHistory() : null;
     } catch (error) {
       if (error instanceof SqlError) return null;
       throw error;

@@ -47,6 +47,7 @@ import type { Lineage } from './lineage.ts';
 import { isSoleWriter, sharedLog } from './lineage.ts';
 import type { Lsn } from './lsn.ts';
 import type { ProbeResult } from './probe.ts';
+import type { TimelineHistory } from './timeline-history.ts';
 
 /** The server's answer about the xid. */
 export type TransactionStatus =
@@ -70,7 +71,7 @@ export interface CommitObservation {
   >;
   readonly status: TransactionStatus;
   /** Where this server's history left each older timeline, if it could be read. */
-  readonly history: ReadonlyMap<number, Lsn> | null;
+  readonly history: TimelineHistory | null;
 }
 
 export type CommitVerdict = 'committed' | 'not-committed' | 'in-progress' | 'unknown';
@@ -135,6 +136,7 @@ export function decideCommit(
     case 'prepared': {
       const byHistory = isSoleWriter(lineage, mark) ? leftAt : null;
       const proved = byHistory ?? sharedLog(lineage, mark, timeline);
+      // Below L it is no proof of the contrary: what no probe saw may have taken the log another way.
       if (proved === null || proved < mark.lsn) return unknown('lineage-unproved');
       return { verdict: 'committed', reason: 'shared-log' };
     }
@@ -145,7 +147,7 @@ export function decideCommit(
  * Where this server's log left that of the timeline. Not simply the timeline's own line: a standby that is promoted
  * before it has replayed all of its timeline writes a history whose last switch lies below the one before.
  */
-function branchPoint(history: ReadonlyMap<number, Lsn>, timeline: number): Lsn | null {
+function branchPoint(history: TimelineHistory, timeline: number): Lsn | null {
   let lowest: Lsn | null = null;
   for (const [left, at] of history) {
     if (left >= timeline && (lowest === null || at < lowest)) lowest = at;

@@ -53,6 +53,8 @@ export interface DialOptions {
   /** How long one attempt may take, from TCP to ReadyForQuery; milliseconds. */
   readonly timeoutMillis: number;
   readonly signal: AbortSignal;
+  /** What is configured otherwise than the application's own connections are. */
+  readonly extra?: object;
 }
 
 /**
@@ -66,7 +68,7 @@ export async function dial(
 ): Promise<ServerConnection> {
   options.signal.throwIfAborted();
   const application = new ApplicationStream(clientConfig);
-  const client = new HiddenClient(configFor(clientConfig, address, options.timeoutMillis, application));
+  const client = new HiddenClient(configFor(clientConfig, address, options, application));
   client.on('error', () => {
     // The connect promise has the error; afterwards the socket belongs to the ServerConnection, which hears it itself.
   });
@@ -143,7 +145,7 @@ class ApplicationStream {
 function configFor(
   clientConfig: object,
   address: HostAddress,
-  timeoutMillis: number,
+  { timeoutMillis, extra }: DialOptions,
   application: ApplicationStream,
 ): object {
   const own = clientConfig as { connectionTimeoutMillis?: number; password?: unknown };
@@ -159,6 +161,7 @@ function configFor(
     stream: (config: { readonly ssl?: unknown }) => application.open(config) ?? ownSocket(config.ssl),
     connection: undefined,
     pipeline: false,
+    ...extra,
   };
 }
 

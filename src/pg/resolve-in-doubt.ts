@@ -50,6 +50,7 @@ export async function resolveInDoubt(
     server: probe,
     lineage: session.context.memory.lineage,
     preparedAs: preparedInDoubt(session),
+    replicatedHistory: () => session.scouts.timelineHistory(connection.address, probe, signal),
     signal,
   });
   return { ...resolution, isByToken: false };

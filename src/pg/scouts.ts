@@ -1,3 +1,4 @@
+import { abortable } from '../cluster/abortable.ts';
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import type { PoolerPolicy } from '../options.ts';
@@ -6,7 +7,9 @@ import type { ClusterMemory } from './cluster-memory.ts';
 import { dial } from './hidden-client.ts';
 import { refusePooler, saysNoServer } from './pooler.ts';
 import { runProbe, type ProbeResult } from './probe.ts';
+import { askReplicatedHistory } from './replicated-history.ts';
 import type { ServerConnection } from './server-connection.ts';
+import type { TimelineHistory } from './timeline-history.ts';
 
 /** A connection together with what its server said of itself over this very connection. */
 export interface ProbedConnection {
@@ -73,12 +76,44 @@ export class Scouts {
 
   /** Dials and probes one host; rejects with the error as pg gives it. */
   async open(address: HostAddress, signal: AbortSignal): Promise<ProbedConnection> {
+    return await this.#probe(await this.#dial({}, address, signal), address);
+  }
+
+  async #dial(extra: object, address: HostAddress, signal: AbortSignal): Promise<ServerConnection> {
     const { coordinator, clientConfig, dialTimeoutMillis } = this.#options;
-    const connection = await coordinator.dial(
-      () => dial(clientConfig, address, { timeoutMillis: dialTimeoutMillis, signal }),
+    return await coordinator.dial(
+      () => dial(clientConfig, address, { timeoutMillis: dialTimeoutMillis, signal, extra }),
       signal,
     );
-    return await this.#probe(connection, address);
+  }
+
+  /**
+   * The history of the timeline of a server that was just probed, by the replication protocol. Null if it can't be had
+   * within the dial timeout; never rejects.
+   */
+  async timelineHistory(
+    address: HostAddress,
+    server: ProbeResult,
+    signal: AbortSignal,
+  ): Promise<TimelineHistory | null> {
+    const { memory, dialTimeoutMillis } = this.#options;
+    if (server.incarnation === null) return null;
+    const asked = memory.timelineHistory(server.incarnation, () =>
+      askReplicatedHistory({
+        server,
+        open: (limit) => this.#dial({ replication: 'database' }, address, limit),
+        record: (probe) => {
+          memory.record(address, probe);
+        },
+        // Others wait for it as well: it must not end with this session.
+        signal: AbortSignal.timeout(dialTimeoutMillis),
+      }),
+    );
+    try {
+      return await abortable(asked, signal);
+    } catch {
+      return null;
+    }
   }
 
   /** Closes what was kept. */

@@ -9,7 +9,7 @@ import {
 } from './backend-messages.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { DirectSocket } from './direct-socket.ts';
-import { statementMessages, terminateMessage } from './frontend-messages.ts';
+import { queryMessage, statementMessages, terminateMessage } from './frontend-messages.ts';
 import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
 import type { Transport } from './transport.ts';
 
@@ -158,6 +158,13 @@ export class ServerConnection implements SqlRunner {
   run(sql: string, parameters: readonly (string | null)[] = []): Promise<readonly SqlRow[]> {
     return new Promise((resolve, reject) => {
       this.ask(statementMessages(sql, parameters), new RowCollector(resolve, reject));
+    });
+  }
+
+  /** By the simple protocol, which is all that a connection for replication knows. */
+  runSimple(sql: string): Promise<readonly SqlRow[]> {
+    return new Promise((resolve, reject) => {
+      this.ask(queryMessage(sql), new RowCollector(resolve, reject));
     });
   }
 

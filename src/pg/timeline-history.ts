@@ -1,13 +1,16 @@
 import type { Lsn } from './lsn.ts';
 import { parseLsn } from './lsn.ts';
 
+/** Where a server's log left each older timeline. */
+export type TimelineHistory = ReadonlyMap<number, Lsn>;
+
 const LINE = /^\s*(\d+)\s+([0-9A-Fa-f]{1,8}\/[0-9A-Fa-f]{1,8})/;
 
 /**
  * Reads a timeline history file, as TIMELINE_HISTORY and `pg_wal/0000000N.history` give it: for each older timeline in
  * the server's past, where its log left it. `null` if it is not one. Comments and reasons are passed over.
  */
-export function parseTimelineHistory(text: string): ReadonlyMap<number, Lsn> | null {
+export function parseTimelineHistory(text: string): TimelineHistory | null {
   const switchPoints = new Map<number, Lsn>();
   for (const line of text.split('\n')) {
     if (line.trim() === '' || line.trimStart().startsWith('#')) continue;
