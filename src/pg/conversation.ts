@@ -182,7 +182,8 @@ export class Conversation implements Responder {
     // Still pending if it is cut now: it runs again behind the replay, and only its end is handed on.
     if (unit.hasMarkInside && !this.#listener.markReady(status)) return false;
     const refusal = unit.token?.refusal ?? null;
-    if (refusal !== null && !isForApplication(refusal)) {
+    // With a COMMIT that had failed itself no transaction would be open any more.
+    if (refusal !== null && (!isForApplication(refusal) || status !== IDLE)) {
       this.#listener.tokenRefused(unit);
       return false;
     }

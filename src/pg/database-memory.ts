@@ -32,6 +32,7 @@ const NOTHING_KNOWN: DatabaseTraits = {
   reaching: ['unknown'],
   reachesOutside: true,
   hasDeferrableTriggers: true,
+  hasWriteRules: true,
   customSettings: [],
   dynamicSetConfig: true,
 };
@@ -57,6 +58,11 @@ export class DatabaseMemory implements StatementJudge {
   /** Names of settings with a dot that may be set in sessions here: pg_settings does not show them. */
   customNames(): readonly string[] {
     return [...(this.#traits?.customSettings ?? []), ...this.#customNames];
+  }
+
+  /** A write may answer with rows of a rule; true as well if that is not known. */
+  get rulesMayAnswer(): boolean {
+    return this.#traitsLearnedAt === Number.NEGATIVE_INFINITY || this.#traits?.hasWriteRules !== false;
   }
 
   get putOff(): PutOff | null {

@@ -517,6 +517,10 @@ export class LogicalSession
     return this.marks.transaction.mayHaveWritten;
   }
 
+  get rulesMayAnswer(): boolean {
+    return this.context.database.rulesMayAnswer;
+  }
+
   statementsDropped(all: boolean): void {
     this.marks.statementMayBeGone();
     this.tokens.statementMayBeGone();

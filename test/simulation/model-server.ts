@@ -25,7 +25,16 @@ export interface Command {
 }
 
 export type Message =
-  { readonly kind: 'C'; readonly tag: string } | { readonly kind: 'E'; readonly code: string };
+  | { readonly kind: 'C'; readonly tag: string }
+  | { readonly kind: 'E'; readonly code: string }
+  /** The row of the driver's token; no other rows are modelled. */
+  | { readonly kind: 'D' };
+
+/** A commit token in a unit, behind so many of its commands. */
+export interface TokenInUnit {
+  readonly key: number;
+  readonly behind: number;
+}
 
 export interface Answer {
   readonly messages: readonly Message[];
@@ -39,6 +48,9 @@ export interface ServerTransaction {
   isFailed: boolean;
   isPoisoned: boolean;
   hasXid: boolean;
+  /** Commit tokens that it put; of a transaction of the resolver's, that it fenced. */
+  readonly tokens: number[];
+  readonly isFence: boolean;
 }
 
 /** The surviving history of a cluster: what is committed on the branch of the present primary. */
@@ -53,7 +65,7 @@ export class ModelCluster {
   foreignCommits = 0;
 
   get commits(): number {
-    return this.#branch.length + this.foreignCommits;
+    return this.#branch.filter(({ isFence }) => !isFence).length + this.foreignCommits;
   }
 
   isCommitted(transaction: ServerTransaction): boolean {
@@ -77,6 +89,18 @@ export class ModelCluster {
     }
   }
 
+  /** What the token table has under this key. */
+  token(key: number): 'committed' | 'fenced' | null {
+    const found = this.#branch.find(({ tokens }) => tokens.includes(key));
+    if (found === undefined) return null;
+    return found.isFence ? 'fenced' : 'committed';
+  }
+
+  /** The resolver's own transaction. */
+  fence(key: number): void {
+    this.#branch.push({ ...newTransaction(), hasXid: true, tokens: [key], isFence: true });
+  }
+
   timesPresent(write: number): number {
     let times = 0;
     for (const { writes } of this.#branch) for (const one of writes) if (one === write) times++;
@@ -84,13 +108,28 @@ export class ModelCluster {
   }
 }
 
+function newTransaction(): ServerTransaction {
+  return {
+    writes: [],
+    isExplicit: false,
+    isFailed: false,
+    isPoisoned: false,
+    hasXid: false,
+    tokens: [],
+    isFence: false,
+  };
+}
+
 /** One server process: runs units as PostgreSQL does, implicit transaction blocks included. */
 export class ModelBackend {
   readonly #cluster: ModelCluster;
   #open: ServerTransaction | null = null;
+  readonly #tokenError: () => string | null;
 
-  constructor(cluster: ModelCluster) {
+  /** @param tokenError why the server does not take a token; null if it does */
+  constructor(cluster: ModelCluster, tokenError: () => string | null = () => null) {
     this.#cluster = cluster;
+    this.#tokenError = tokenError;
   }
 
   get status(): 'I' | 'T' | 'E' {
@@ -104,12 +143,13 @@ export class ModelBackend {
   }
 
   /** `simple`: the tag of the last statement comes behind its commit; in the extended protocol Sync commits. */
-  run(commands: readonly Command[], simple: boolean): Answer {
+  run(commands: readonly Command[], simple: boolean, token: TokenInUnit | null = null): Answer {
     const messages: Message[] = [];
-    for (const command of commands) {
-      const message = this.#one(command);
-      messages.push(message);
-      if (message.kind === 'E') {
+    for (let i = 0; i <= commands.length; i++) {
+      if (token?.behind === i) messages.push(...this.#put(token.key));
+      const command = commands[i];
+      if (command !== undefined && messages.at(-1)?.kind !== 'E') messages.push(this.#one(command));
+      if (messages.at(-1)?.kind === 'E') {
         this.#fail();
         return { messages, status: this.status };
       }
@@ -119,6 +159,31 @@ export class ModelBackend {
       if (failed !== null) messages.splice(simple ? -1 : messages.length, 1, failed);
     }
     return { messages, status: this.status };
+  }
+
+  /** The token as a unit of its own. */
+  putToken(key: number): Answer {
+    const messages = this.#put(key);
+    if (messages.at(-1)?.kind === 'E') this.#fail();
+    return { messages, status: this.status };
+  }
+
+  /** The driver's conditional statement: it writes only where an xid is assigned. */
+  #put(key: number): readonly Message[] {
+    const open = this.#open;
+    if (open?.isFailed === true) return [{ kind: 'E', code: '25P02' }];
+    if (open?.hasXid === true) {
+      if (this.#cluster.token(key) !== null) return [{ kind: 'E', code: '23505' }];
+      const code = this.#tokenError();
+      if (code !== null) return [{ kind: 'E', code }];
+      open.tokens.push(key);
+    }
+    return [{ kind: 'D' }, { kind: 'C', tag: 'SELECT 1' }];
+  }
+
+  /** Somebody who asks for this token waits for this process. */
+  hasPut(key: number): boolean {
+    return this.#open?.tokens.includes(key) === true;
   }
 
   /** Its client is gone. */
@@ -183,7 +248,7 @@ export class ModelBackend {
 
   /** The open transaction, or a new one, implicit until a BEGIN joins it. */
   #transaction(): ServerTransaction {
-    this.#open ??= { writes: [], isExplicit: false, isFailed: false, isPoisoned: false, hasXid: false };
+    this.#open ??= newTransaction();
     return this.#open;
   }
 

@@ -1,4 +1,9 @@
-import { makeUnit, type PgUnit } from '../../src/pg/pg-unit.ts';
+import type { Conversation } from '../../src/pg/conversation.ts';
+import { makeUnit, sendAgain, type PgUnit } from '../../src/pg/pg-unit.ts';
+import type { Responder, ServerConnection } from '../../src/pg/server-connection.ts';
+import { commitStart } from '../../src/pg/sql/token-place.ts';
+import { TokenKeeper, type TokenSource } from '../../src/pg/token/token-keeper.ts';
+import { isForApplication } from '../../src/pg/token/unit-token.ts';
 import { statementText } from '../../src/pg/statement-text.ts';
 import type { CommitMark } from '../../src/pg/commit-mark.ts';
 import { TransactionMarks } from '../../src/pg/transaction-marks.ts';
@@ -34,13 +39,14 @@ import {
   type Message,
   type ModelCluster,
   type ServerTransaction,
+  type TokenInUnit,
 } from './model-server.ts';
 import type { Random } from './random.ts';
 
 /** What the application was told for a statement. */
 export type Told =
   | { readonly kind: 'answer'; readonly messages: readonly Message[] }
-  | { readonly kind: 'unknown' | 'lost' | 'withdraw' | 'refuse' | 'closed' };
+  | { readonly kind: 'unknown' | 'lost' | 'undone' | 'withdraw' | 'refuse' | 'closed' };
 
 export interface ModelUnit extends PgUnit {
   readonly number: number;
@@ -50,20 +56,35 @@ export interface ModelUnit extends PgUnit {
   toldAt: number | null;
   /** It reached a server after the application had given up on it. */
   sentAfterWithdrawal: boolean;
+  /** It was once sent without a token, or the resolver could not tell. */
+  mayBeUnknown: boolean;
 }
 
 export interface SessionTraits {
   readonly marksWork: boolean;
   readonly maxStatements: number;
+  /** There is a token table; then no marks are made. */
+  readonly tokens: boolean;
+  /** Percent of the questions that the resolver can't answer. */
+  readonly unresolved: number;
+  readonly random: Random;
 }
 
 type ToServer =
-  | { readonly kind: 'unit'; readonly unit: ModelUnit; readonly markInside: number | null }
+  | {
+      readonly kind: 'unit';
+      readonly unit: ModelUnit;
+      readonly markInside: number | null;
+      readonly token: TokenInUnit | null;
+      readonly isConverted: boolean;
+    }
+  | { readonly kind: 'token'; readonly key: number; readonly answer: Responder }
   | { readonly kind: 'mark'; readonly request: number }
   | { readonly kind: 'chain' };
 type ToClient =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'ready'; readonly status: number }
+  | { readonly kind: 'token'; readonly messages: readonly Message[]; readonly answer: Responder; readonly status: number }
   | {
       readonly kind: 'mark';
       readonly isInside: boolean;
@@ -111,6 +132,12 @@ export class ModelSession {
   #planIsFinal = false;
   #replay: { readonly units: readonly ModelUnit[]; index: number } | null = null;
   #units = 0;
+  readonly #tokens: TokenKeeper;
+  #keys = 0;
+  /** What of the first pending unit's answer is kept back. */
+  #held: Message[] = [];
+  /** Server processes that live on without their client; the first is that on which the application's work ran. */
+  readonly #zombies: { readonly wire: Wire; readonly isOrigin: boolean }[] = [];
   step = 0;
   readonly seen = new Map<string, number>();
 
@@ -118,7 +145,9 @@ export class ModelSession {
     this.#cluster = cluster;
     this.#traits = traits;
     this.#journal = new Journal({ maxStatements: traits.maxStatements, maxBytes: 1_000_000 });
+    this.#tokens = this.#tokenKeeper();
     this.#wire = this.#newWire(0);
+    this.#tokens.connected(this.#tokenSource(), false);
     this.dispatch({ kind: 'connected', epoch: 0 });
   }
 
@@ -148,6 +177,8 @@ export class ModelSession {
   submit(commands: readonly Command[], simple: boolean): ModelUnit {
     const unit: ModelUnit = {
       ...makeUnit(simple, this.#position),
+      executes: simple ? 0 : 1,
+      mayBeUnknown: false,
       number: ++this.#units,
       commands,
       told: [],
@@ -185,6 +216,13 @@ export class ModelSession {
     const next = this.#wire?.toClient.shift();
     if (next === undefined || this.kind !== 'online') return false;
     switch (next.kind) {
+      case 'token':
+        for (const message of next.messages) {
+          const bytes = bytesOf(message);
+          next.answer.message(bytes[0]!, bytes, 0, bytes.length);
+        }
+        next.answer.ready(next.status);
+        break;
       case 'message':
         this.#message(next.message);
         break;
@@ -207,9 +245,31 @@ export class ModelSession {
     const wire = this.#wire;
     if (wire === null) return;
     for (const next of wire.toServer.splice(0, served)) serve(wire, next);
-    wire.backend.die();
-    this.#wire = null;
+    this.#leave(wire);
     this.#lost();
+  }
+
+  /** With tokens the server may not notice for a while, and goes on. */
+  #leave(wire: Wire): void {
+    this.#wire = null;
+    if (!this.#traits.tokens || this.#traits.random.chance(40)) wire.backend.die();
+    else this.#zombies.push({ wire, isOrigin: this.kind === 'online' });
+  }
+
+  /** A server process whose client is gone does what is still on the way to it. */
+  serveZombie(): void {
+    const zombie = this.#zombies[this.#traits.random.below(this.#zombies.length)];
+    const next = zombie?.wire.toServer.shift();
+    if (zombie !== undefined && next !== undefined) serve(zombie.wire, next);
+  }
+
+  /** Their server is replaced by another one, or they are terminated. */
+  bury(whom: 'all' | 'replays' | 'origin' = 'all'): void {
+    for (const { wire, isOrigin } of this.#zombies.splice(0)) {
+      if (whom === 'all' || (whom === 'origin') === isOrigin) wire.backend.die();
+      else this.#zombies.push({ wire, isOrigin });
+      if (this.#zombies.length > 100) throw new Error('too many');
+    }
   }
 
   /** A loss event that comes late, or for the second time. */
@@ -226,6 +286,9 @@ export class ModelSession {
     const state = this.#state;
     switch (state.kind) {
       case 'reconnecting': {
+        // R4: a unit in doubt is left to the resolver.
+        this.bury(state.plan.resolve === null ? 'all' : 'replays');
+        this.#tokens.connected(this.#tokenSource(), false);
         this.#wire = this.#newWire(state.epoch);
         this.#marks.reset();
         this.#holds = 0;
@@ -238,6 +301,11 @@ export class ModelSession {
         return;
       }
       case 'resolving': {
+        const inDoubt = this.pending[state.unit];
+        if (inDoubt !== undefined && inDoubt.tokenKeys.length > 0) {
+          this.#resolveTokens(inDoubt, state.epoch);
+          return;
+        }
         const committed = this.#markInDoubt !== null && this.#cluster.isCommitted(this.#markInDoubt);
         const outcome: CommitOutcome = random.chance(25)
           ? 'unknown'
@@ -270,6 +338,38 @@ export class ModelSession {
       case 'closed':
         return;
     }
+  }
+
+  /** As `resolveTokens` and `SessionRecovery.#resolve`. */
+  #resolveTokens(unit: ModelUnit, epoch: number): void {
+    const { random, unresolved } = this.#traits;
+    let outcome: CommitOutcome = 'not-committed';
+    if (random.chance(unresolved)) {
+      outcome = 'unknown';
+      unit.mayBeUnknown = true;
+    }
+    for (const key of outcome === 'unknown' ? [] : unit.tokenKeys.map(numberOf)) {
+      // The one that has put it is waited for, or ended.
+      for (const { wire } of this.#zombies) {
+        if (!wire.backend.hasPut(key)) continue;
+        if (random.chance(50)) for (const next of wire.toServer.splice(0)) serve(wire, next);
+        if (wire.backend.hasPut(key)) wire.backend.die();
+      }
+      if (this.#cluster.token(key) === 'committed') {
+        outcome = 'committed';
+        break;
+      }
+      if (this.#cluster.token(key) === null) this.#cluster.fence(key);
+    }
+    this.#count(`token resolved ${outcome}`);
+    if (random.chance(5)) {
+      this.lose(0);
+      return;
+    }
+    this.#planIsFinal = true;
+    if (outcome === 'not-committed') this.bury('origin');
+    const isFinal = outcome === 'unknown';
+    this.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal } });
   }
 
   #replayOne(epoch: number): void {
@@ -320,14 +420,17 @@ export class ModelSession {
         endingOf(unit) !== 'none'
       )
         break;
+      if (this.#tokens.isOn && this.#tokens.mustWait(unit)) break;
       const isInside = this.#journal.open || this.pending.some((one) => onlyOpens(one));
       if (!isTransactionControl(unit) && isInside) this.#marks.unitSent(factsOf(unit));
       unit.sentSequence = ++this.#sequence;
       unit.writtenTo = unit.end;
       this.#noteSent(unit);
+      if (this.#tokens.isOn) this.#tokens.sending(unit, this.#expecting(wire, unit));
+      if (this.#tokens.isOn && unit.token === null && !factsOf(unit).provedRead) unit.mayBeUnknown = true;
       const isMarked = this.#isMarked(unit);
       const request = this.#marks.request();
-      wire.toServer.push({ kind: 'unit', unit, markInside: isMarked && !unit.simple ? request : null });
+      wire.toServer.push({ kind: 'unit', unit, markInside: isMarked && !unit.simple ? request : null, token: tokenOf(unit), isConverted: unit.token?.position === 'inside' });
       if (isMarked && unit.simple) {
         wire.toServer.push({ kind: 'mark', request });
         this.#marksAwaited++;
@@ -353,6 +456,9 @@ export class ModelSession {
 
   #message(message: Message): void {
     const unit = this.pending[0]!;
+    const bytes = bytesOf(message);
+    if (unit.token?.isVisible(bytes[0]!, bytes, 0, bytes.length) === false) return;
+    if (message.kind === 'D') throw new Error('a row of the token was shown');
     unit.toldAt = this.step;
     if (message.kind === 'C') {
       unit.completions++;
@@ -364,10 +470,22 @@ export class ModelSession {
       this.#hasDiverged = JSON.stringify(expected) !== JSON.stringify(message);
       return;
     }
+    if (unit.held !== null) {
+      this.#held.push(message);
+      if (!this.#traits.random.chance(10)) return;
+      unit.held = null; // Too much of it.
+      this.#given.push(...this.#held.splice(0));
+      return;
+    }
     this.#given.push(message);
   }
 
   #ready(status: number): void {
+    const refusal = this.pending[0]!.token?.refusal ?? null;
+    if (refusal !== null && (!isForApplication(refusal) || status !== IDLE)) {
+      this.#tokenRefused(this.pending[0]!);
+      return;
+    }
     const unit = this.pending.shift()!;
     const diverged = this.#hasDiverged || (this.#toSkip !== null && this.#toSkip.length > 0);
     this.#hasDiverged = false;
@@ -394,6 +512,9 @@ export class ModelSession {
       this.#countSent();
       if (!isTransactionControl(unit)) this.#marks.unitSent(factsOf(unit));
     }
+    given.push(...this.#held.splice(0));
+    unit.held = null;
+    if (refusal !== null) given.push({ kind: 'E', code: refusal.code });
     this.#tell(unit, { kind: 'answer', messages: given });
     if (this.pending.length > 0) {
       this.#settle();
@@ -435,6 +556,7 @@ export class ModelSession {
       this.#given = [];
       this.#toSkip = null;
       this.#count(`fate ${fate}`);
+      if (unit.held !== null) given.push(...this.#held.splice(0));
       this.#answer(unit, fate, given);
     }
   }
@@ -443,6 +565,11 @@ export class ModelSession {
     const ending = endingOf(unit);
     switch (fate) {
       case 'finish':
+        if (unit.token?.position === 'inside' || unit.token?.position === 'in-string') {
+          const isOwed = unit.token.position === 'in-string' && ending === 'trailing-commit' && !unit.committed;
+          this.#tell(unit, { kind: 'answer', messages: isOwed ? [...given, { kind: 'C', tag: 'COMMIT' }] : given });
+          return;
+        }
         this.#tell(unit, {
           kind: 'answer',
           messages: given.length > 0 ? given : [{ kind: 'C', tag: 'COMMIT' }],
@@ -456,6 +583,7 @@ export class ModelSession {
         return;
       case 'unknown':
       case 'lost':
+      case 'undone':
       case 'withdraw':
         this.#tell(unit, { kind: fate });
         return;
@@ -485,6 +613,8 @@ export class ModelSession {
     if (state.kind === 'closed' || state.kind === 'connecting') return;
     this.#holds = 0;
     this.#toSkip = null;
+    const [first] = this.pending;
+    if (this.#hasDiverged && first !== undefined) Object.assign(first, { error: null, completions: 0 });
     this.#hasDiverged = false;
     this.#replay = null;
     if (state.kind === 'online') {
@@ -515,15 +645,15 @@ export class ModelSession {
 
   #facts(): PendingUnit[] {
     return this.pending.map((unit, index) => ({
-      sent: unit.writtenTo > unit.start,
+      sent: unit.writtenTo > unit.start || unit.tokenKeys.length > 0,
       given: index === 0 && this.#given.length > 0,
       ending: endingOf(unit),
       opens: opensTransaction(unit),
       repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
       actsOutside: null,
       proof: proofOf(unit),
-      hasToken: false,
-      isAnswered: false,
+      hasToken: unit.tokenKeys.length > 0 && (unit.token !== null || unit.writtenTo === unit.start),
+      isAnswered: unit.token?.isReached === true && unit.error === null,
       verdict: null,
       withdrawn: unit.withdrawn,
     }));
@@ -536,8 +666,7 @@ export class ModelSession {
       case 'await-release':
         return; // `recover` goes on from here.
       case 'discard-connection':
-        this.#wire?.backend.die();
-        this.#wire = null;
+        if (this.#wire !== null) this.#leave(this.#wire);
         this.#replay = null;
         return;
       case 'replay':
@@ -571,24 +700,78 @@ export class ModelSession {
         return;
       }
       this.#count(`fate ${fate}`);
-      Object.assign(unit, {
-        writtenTo: unit.start,
-        completions: 0,
-        error: null,
-        committed: false,
-        toldAt: null,
-      });
+      if (index === 0) this.#held = [];
+      sendAgain(unit);
+      unit.toldAt = null;
     });
     const head = this.pending[0];
     if (head !== undefined && !this.#fates.has(head)) {
-      this.#toSkip = [...this.#given];
+      this.#toSkip = this.#given.length === 0 ? null : [...this.#given];
     }
     this.#settle();
     this.#flush();
   }
 
   #newWire(epoch: number): Wire {
-    return { epoch, backend: new ModelBackend(this.#cluster), toServer: [], toClient: [] };
+    const { random } = this.#traits;
+    // Serialization failures, cancels; privileges taken away; the statement gone; a READ ONLY transaction.
+    const tokenError = (): string | null =>
+      random.chance(4) ? random.pick(['40001', '57014', '42501', '26000', '25006']) : null;
+    return { epoch, backend: new ModelBackend(this.#cluster, tokenError), toServer: [], toClient: [] };
+  }
+
+  // ---- tokens ------------------------------------------------------------------------------------------------
+
+  #tokenSource(): TokenSource | null {
+    if (!this.#traits.tokens) return null;
+    return {
+      sql: '',
+      nextKey: () => {
+        const key = Buffer.alloc(16);
+        key.writeUInt32BE(++this.#keys);
+        return key;
+      },
+      refused: ({ code }) => code === '26000',
+    };
+  }
+
+  /** The real one, over the parts of the conversation that it looks at. */
+  #tokenKeeper(): TokenKeeper {
+    const conversation = {
+      journal: this.#journal,
+      pending: this.pending,
+      isFresh: (unit: ModelUnit) =>
+        this.pending[0] !== unit || (this.#given.length === 0 && this.#toSkip === null),
+    };
+    const marks = this.#marks;
+    return new TokenKeeper(
+      {
+        isSurelyRead: (unit) => factsOf(unit as ModelUnit).provedRead,
+        get mayHaveWritten() {
+          return marks.mayHaveWritten;
+        },
+        rulesMayAnswer: false,
+        tokenRefused: (unit) => {
+          this.#tokenRefused(unit as ModelUnit);
+        },
+      },
+      conversation as unknown as Conversation,
+    );
+  }
+
+  /** A token that has an answer of its own goes out in front of the unit. */
+  #expecting(wire: Wire, unit: ModelUnit): ServerConnection {
+    const expect = (answer: Responder): void => {
+      wire.toServer.push({ kind: 'token', key: numberOf(unit.tokenKeys.at(-1)!), answer });
+    };
+    return { expect } as unknown as ServerConnection;
+  }
+
+  #tokenRefused(unit: ModelUnit): void {
+    const refusal = unit.token?.refusal ?? null;
+    if (refusal !== null) this.#tokens.noteRefusal(unit, refusal);
+    this.#count('token refused');
+    this.lose(0);
   }
 
   #count(what: string): void {
@@ -601,11 +784,20 @@ function serve(wire: Wire, next: ToServer): void {
     wire.toClient.push({ kind: 'mark', isInside: false, request: next.request, ...wire.backend.mark() });
     return;
   }
+  if (next.kind === 'token') {
+    const { messages, status } = wire.backend.putToken(next.key);
+    wire.toClient.push({ kind: 'token', messages, answer: next.answer, status: STATUS[status] });
+    return;
+  }
   if (next.kind === 'chain') {
     wire.toClient.push({ kind: 'chain' });
     return;
   }
-  const { messages, status } = wire.backend.run(next.unit.commands, next.unit.simple);
+  const { messages, status } = wire.backend.run(
+    next.unit.commands,
+    next.unit.simple && !next.isConverted,
+    next.token,
+  );
   for (const message of messages) wire.toClient.push({ kind: 'message', message });
   const failed = messages.some(({ kind }) => kind === 'E');
   if (next.markInside !== null && !failed) {
@@ -617,6 +809,27 @@ function serve(wire: Wire, next: ToServer): void {
 function endsDoom(unit: ModelUnit): boolean {
   const ending = endingOf(unit);
   return ending === 'rollback' || ending === 'commit' || ending === 'prepare';
+}
+
+function numberOf(key: Buffer): number {
+  return key.readUInt32BE(0);
+}
+
+function tokenOf(unit: ModelUnit): TokenInUnit | null {
+  const { token } = unit;
+  if (token === null || token.position === 'in-front') return null;
+  const commit = token.position === 'in-string' ? commitStart(unit.texts[0]!.text) : null;
+  return { key: numberOf(token.key), behind: commit?.statement ?? unit.commands.length };
+}
+
+/** As the server would send it, as far as anybody reads it here. */
+function bytesOf(message: Message): Buffer {
+  const text = message.kind === 'E' ? `C${message.code}\0\0` : message.kind === 'C' ? `${message.tag}\0` : '';
+  const bytes = Buffer.alloc(5 + text.length);
+  bytes.write(message.kind, 0, 'latin1');
+  bytes.writeUInt32BE(4 + text.length, 1);
+  bytes.write(text, 5, 'latin1');
+  return bytes;
 }
 
 /** The model's mark is the transaction itself. */
@@ -637,6 +850,7 @@ function chainedBegin(): ModelUnit {
     told: [],
     toldAt: null,
     sentAfterWithdrawal: false,
+    mayBeUnknown: false,
     texts: [statementText(SQL.begin)],
     closed: true,
   };

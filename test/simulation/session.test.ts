@@ -22,9 +22,14 @@ interface World {
 function simulate(seed: number): World {
   const random = new Random(seed);
   const cluster = new ModelCluster();
+  const tokens = random.chance(50);
+  const unresolved = tokens && random.chance(30) ? 20 : 0;
   const session = new ModelSession(cluster, {
-    marksWork: random.chance(70),
+    marksWork: !tokens && random.chance(70),
     maxStatements: random.chance(10) ? 3 : 1_000,
+    tokens,
+    unresolved,
+    random,
   });
   const application = new ModelApplication(session, random);
   const isSynchronous = random.chance(40);
@@ -39,16 +44,23 @@ function simulate(seed: number): World {
       else if (dice < 75) session.receive();
       else if (dice < 75 + losses) {
         session.lose(random.below(4));
-        if (random.chance(70)) cluster.promote(isSynchronous ? 0 : random.below(3), step);
+        if (random.chance(70)) {
+          cluster.promote(isSynchronous ? 0 : random.below(3), step);
+          session.bury();
+        }
       } else if (dice < 86 && session.kind !== 'online') session.recover(random);
       else if (dice < 88) session.tellOldLoss(random);
-      else if (dice < 90) cluster.foreignCommits++;
+      else if (dice < 90) {
+        cluster.foreignCommits++;
+        session.serveZombie();
+      }
       else if (dice < 92 && !application.isPipelining) giveUp(session);
       else if (session.kind === 'resolving' && random.chance(10)) session.withdraw();
       else if (dice < 99) session.recover(random);
       else if (random.chance(3))
         session.dispatch({ kind: random.pick(['failed', 'close-requested'] as const) });
     }
+    if (random.chance(50)) for (let i = 0; i < 20; i++) session.serveZombie();
     settle(session, random);
     application.finish();
     settle(session, random);
@@ -121,5 +133,6 @@ const EVERYTHING = [
   'close-requested in online', 'failed in reconnecting',
   'resolved committed', 'resolved not-committed', 'resolved unknown',
   'fate send', 'fate again', 'fate finish', 'fate finish-failed', 'fate finish-rollback', 'fate unknown', 'fate lost',
-  'fate refuse', 'fate withdraw',
+  'fate refuse', 'fate withdraw', 'fate undone', 'token refused',
+  'token resolved committed', 'token resolved not-committed', 'token resolved unknown',
 ]; // prettier-ignore

@@ -8,6 +8,11 @@ export interface DatabaseTraits extends WaysOut {
   /** There are triggers that may be put off to the end of the transaction. */
   readonly hasDeferrableTriggers: boolean;
   /**
+   * There are rules on writes, which may answer with rows: the server sends those in a Query's answer only, never by the
+   * extended protocol.
+   */
+  readonly hasWriteRules: boolean;
+  /**
    * Settings with a dot in their names that functions, policies, defaults and views set or read, or that are set for
    * databases, roles and functions; in lower case, sorted. pg_settings does not show them.
    */
@@ -41,6 +46,9 @@ const TRAITS = pinned(`
   union all
   (select 'deferrable', t.tgname::pg_catalog.text from pg_catalog.pg_trigger t
    where t.tgdeferrable and not t.tgisinternal limit 1)
+  union all
+  (select 'rule', r.rulename::pg_catalog.text from pg_catalog.pg_rewrite r
+   where r.oid >= 16384::pg_catalog.oid and r.ev_type <> '1'::pg_catalog."char" limit 1)
   union all
   select distinct 'setting', pg_catalog.split_part(u.setting, '=', 1)
   from (
@@ -80,6 +88,7 @@ export async function databaseTraits(runner: SqlRunner): Promise<DatabaseTraits>
     reaching,
     reachesOutside: reaching.length > 0,
     hasDeferrableTriggers: of('deferrable').length > 0,
+    hasWriteRules: of('rule').length > 0,
     customSettings: [...names].sort(),
     dynamicSetConfig: isDynamic || code.length >= MAX_BODIES,
   };

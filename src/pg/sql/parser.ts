@@ -17,6 +17,7 @@ interface Grammar {
   readonly isSyntaxError: (error: unknown) => boolean;
 }
 
+const DOES_NOT_PARSE = 'the text does not parse';
 /** Parsing is synchronous: at this length it may hold up the event loop for some 20 ms, once for each text. */
 const MAX_CHARACTERS = 32_768;
 /** The module leaks when an expression nests too deeply for its stack; a few times do no harm. */
@@ -81,10 +82,16 @@ export function parse(text: string, maxCharacters = MAX_CHARACTERS): ParseOutcom
   try {
     return { kind: 'parsed', statements: statementsOf(grammar.parse(text)) };
   } catch (error) {
-    if (grammar.isSyntaxError(error)) return notUnderstood('the text does not parse');
+    if (grammar.isSyntaxError(error)) return notUnderstood(DOES_NOT_PARSE);
     crashes += 1;
     return notUnderstood('the text is too deeply nested');
   }
+}
+
+/** True if the grammar refuses the text; false also if nobody knows. Never throws. */
+export function failsToParse(text: string): boolean {
+  const outcome = parse(text);
+  return outcome.kind === 'not-understood' && outcome.reason === DOES_NOT_PARSE;
 }
 
 /** The tree of a CREATE FUNCTION … LANGUAGE plpgsql; undefined if it is not understood. Never throws. */

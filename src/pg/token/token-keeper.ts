@@ -4,7 +4,8 @@ import { FrontendType, readQuery } from '../frontend-messages.ts';
 import { HeldAnswer } from './held-answer.ts';
 import type { PgUnit } from '../pg-unit.ts';
 import type { ServerConnection } from '../server-connection.ts';
-import { commitStart } from '../sql/token-place.ts';
+import { commitStart, mayBeContinued } from '../sql/token-place.ts';
+import type { StatementText } from '../statement-text.ts';
 import { TokenAnswer } from './token-answer.ts';
 import { queryWithToken, TokenMessages } from './token-messages.ts';
 import { isForApplication, UnitToken, type TokenRefusal, type UnitTokenShape } from './unit-token.ts';
@@ -26,6 +27,8 @@ export interface TokenHost {
   isSurelyRead(unit: PgUnit): boolean;
   /** The open transaction may have written. */
   readonly mayHaveWritten: boolean;
+  /** A write may answer with rows of a rule, which the server sends in a Query's answer only. */
+  readonly rulesMayAnswer: boolean;
   /** A server has refused the unit's token, and its transaction with it: it must be brought back by a replay. */
   tokenRefused(unit: PgUnit): void;
 }
@@ -134,9 +137,10 @@ export class TokenKeeper {
         case 'prepare':
           return { position: 'in-front', visible: 0 };
         case 'trailing-commit':
-        case 'commit-inside':
           return inString(unit);
         default:
+          // Not with work behind a COMMIT in the same string: that may have committed where the token is not there because
+          // the transaction in front had no xid.
           return null;
       }
     }
@@ -148,7 +152,7 @@ export class TokenKeeper {
     if (ending === 'trailing-commit') return inString(unit);
     if (ending !== 'none' || opensTransaction(unit) || isSessionCommand(unit)) return null;
     if (this.#host.isSurelyRead(unit)) return null;
-    return unit.simple ? shapeOfQuery(unit) : shapeOfExtended(unit);
+    return unit.simple ? shapeOfQuery(unit, this.#host.rulesMayAnswer) : shapeOfExtended(unit);
   }
 
   #answered(unit: PgUnit, token: UnitToken, refusal: TokenRefusal | null): void {
@@ -158,7 +162,8 @@ export class TokenKeeper {
     }
     token.refused(refusal);
     // The COMMIT behind it has become a ROLLBACK: its answer is not for the application.
-    if (!isForApplication(refusal)) this.#host.tokenRefused(unit);
+    // Behind COMMIT AND CHAIN another transaction would be open, which it would not be had the COMMIT failed.
+    if (!isForApplication(refusal) || endingOf(unit) === 'commit-and-chain') this.#host.tokenRefused(unit);
   }
 
   /** The unit is answered. What was skipped behind an error has prepared nothing. */
@@ -187,16 +192,21 @@ function inString(unit: PgUnit): UnitTokenShape | null {
   return commit === null ? null : { position: 'in-string', visible: commit.statement };
 }
 
-function shapeOfQuery(unit: PgUnit): UnitTokenShape | null {
+function shapeOfQuery(unit: PgUnit, rulesMayAnswer: boolean): UnitTokenShape | null {
   const [text] = unit.texts;
   switch (text?.tokenPlace) {
     case 'extended':
+      if (rulesMayAnswer) return appended(text);
       return { position: 'inside', visible: 1, isConverted: true };
     case 'appended':
-      return { position: 'in-string', visible: text.commands.length };
+      return appended(text);
     default:
       return null;
   }
+}
+
+function appended({ text, commands }: StatementText): UnitTokenShape | null {
+  return mayBeContinued(text) ? { position: 'in-string', visible: commands.length } : null;
 }
 
 function shapeOfExtended(unit: PgUnit): UnitTokenShape | null {

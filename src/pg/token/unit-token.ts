@@ -48,6 +48,8 @@ export class UnitToken {
   #visible: number;
   #seen = 0;
   #isHiding = false;
+  /** The token's own row has come: an error behind it is that of the application's commit. */
+  #isTaken = false;
   #refusal: TokenRefusal | null = null;
   #isTaken = false;
   /** Whether its transaction had an xid, so that the token's row was written; null until that was answered. */
@@ -102,7 +104,10 @@ export class UnitToken {
   isVisible(type: number, bytes: Buffer, start: number, end: number): boolean {
     if (this.#refusal !== null) return false;
     if (this.#isHiding) {
+      if (type === BackendType.DataRow) this.#isTaken = true;
       if (type === BackendType.ErrorResponse) {
+        // The last statement of a string is told as complete only behind its commit.
+        if (this.#isTaken) return true;
         this.#refusal = {
           code: errorCode(bytes, start, end),
           message: Buffer.from(bytes.subarray(start, end)),
