@@ -285,8 +285,13 @@ function walk(
     : 'outcome-unknown';
   if (pending.slice(known.length).some((unit) => unit.withdrawn)) kind = 'withdrawn';
   const doom: Doom | null = hasRefused || mode === 'orphaned' ? { kind } : null;
-  // A doom counts from the first unit on: nothing may run under it.
-  if (doom !== null) for (const [i, fate] of fates.entries()) if (fate === 'again') fates[i] = 'unknown';
+  for (let i = 0; doom !== null && i < fates.length; i++) {
+    // A doom counts from the first unit on: nothing may run under it.
+    if (fates[i] === 'again') fates[i] = 'unknown';
+    // Nor may it end before the transaction that it is for.
+    const isTooEarly = mode === 'orphaned' && i >= known.length && endsAlone(pending[i]!);
+    if (fates[i] === 'refuse' && isTooEarly) fates[i] = 'withdraw';
+  }
   return { situation, transaction, resolve: null, fates, doom, behind: mode };
 }
 

@@ -166,10 +166,18 @@ export class ModelApplication {
       const isOver = this.#session.kind === 'closed';
       if (unit.told.length > 1 || (unit.told.length === 0 && !isOver))
         problems.push(`unit ${unit.number} got ${unit.told.length} answers`);
+      if (unit.told[0]?.kind === 'unknown' && this.#mustBeKnown(unit))
+        problems.push(`unit ${unit.number} is unknown, though there are tokens`);
       if (unit.sentAfterWithdrawal) problems.push(`unit ${unit.number} was sent after it was withdrawn`);
     }
     for (const group of this.#groups) this.#auditGroup(group, cluster, problems);
     return problems;
+  }
+
+  /** With tokens an application that waits for each answer gets to know what became of everything that may have one. */
+  #mustBeKnown(unit: ModelUnit): boolean {
+    if (!this.#session.hasTokens || this.isPipelining || unit.withdrawn || unit.mayBeUnknown) return false;
+    return true;
   }
 
   #auditGroup(group: Group, cluster: ModelCluster, problems: string[]): void {

@@ -155,6 +155,10 @@ export class ModelSession {
     return this.#state.kind;
   }
 
+  get hasTokens(): boolean {
+    return this.#traits.tokens;
+  }
+
   get epoch(): number {
     return 'epoch' in this.#state ? this.#state.epoch : 0;
   }
@@ -427,7 +431,9 @@ export class ModelSession {
       unit.writtenTo = unit.end;
       this.#noteSent(unit);
       if (this.#tokens.isOn) this.#tokens.sending(unit, this.#expecting(wire, unit));
-      if (this.#tokens.isOn && unit.token === null && !factsOf(unit).provedRead) unit.mayBeUnknown = true;
+      // Sent without one: behind refusals, or where it could not tell.
+      if (this.#tokens.isOn && unit.token === null && !factsOf(unit).provedRead && !onlyOpens(unit))
+        unit.mayBeUnknown = unit.tokenRefusals > 0 || mayHaveNoToken(unit, this.#journal.open);
       const isMarked = this.#isMarked(unit);
       const request = this.#marks.request();
       wire.toServer.push({ kind: 'unit', unit, markInside: isMarked && !unit.simple ? request : null, token: tokenOf(unit), isConverted: unit.token?.position === 'inside' });
@@ -809,6 +815,24 @@ function serve(wire: Wire, next: ToServer): void {
 function endsDoom(unit: ModelUnit): boolean {
   const ending = endingOf(unit);
   return ending === 'rollback' || ending === 'commit' || ending === 'prepare';
+}
+
+/** R6: a string with work behind a COMMIT or ROLLBACK, a chain behind reads only, and what has no transaction to end. */
+function mayHaveNoToken(unit: ModelUnit, isOpen: boolean): boolean {
+  switch (endingOf(unit)) {
+    case 'none':
+      return opensTransaction(unit);
+    case 'commit':
+    case 'rollback':
+      return !isOpen;
+    case 'trailing-commit':
+    case 'prepare':
+      return false;
+    case 'commit-and-chain':
+    case 'commit-inside':
+    case 'unclear':
+      return true;
+  }
 }
 
 function numberOf(key: Buffer): number {
