@@ -55,7 +55,11 @@ export interface ServerTransaction {
 
 /** The surviving history of a cluster: what is committed on the branch of the present primary. */
 export class ModelCluster {
-  readonly #branch: ServerTransaction[] = [];
+  #branch: ServerTransaction[] = [];
+  /** What a standby has that followed an earlier primary, and no later one. */
+  #behind: readonly ServerTransaction[] | null = null;
+  /** Writes of which only that standby knew. */
+  readonly hasComeBack = new Set<number>();
   /** Step in which a commit was lost with the tail of the log. */
   readonly lostAt = new Map<ServerTransaction, number>();
   /** Writes that were committed without an explicit transaction. */
@@ -79,6 +83,29 @@ export class ModelCluster {
       this.committedIn.set(write, transaction);
       if (!transaction.isExplicit) this.inAutocommit.add(write);
     }
+  }
+
+  /** The next one that is promoted may be a standby that has what there is now, and nothing of what comes. */
+  leaveBehind(): void {
+    this.#behind = [...this.#branch];
+  }
+
+  /** That one is promoted. False if there is none. */
+  promoteTheOneBehind(step: number): boolean {
+    const next = this.#behind;
+    if (next === null) return false;
+    this.#behind = null;
+    for (const one of this.#branch) if (!next.includes(one)) this.lostAt.set(one, step);
+    for (const one of next) {
+      if (this.#branch.includes(one)) continue;
+      this.lostAt.delete(one);
+      for (const write of one.writes) {
+        this.hasComeBack.add(write);
+        this.committedIn.set(write, one);
+      }
+    }
+    this.#branch = [...next];
+    return true;
   }
 
   /** A standby is promoted which lacks the last `commits` of the log. */

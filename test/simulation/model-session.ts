@@ -134,6 +134,8 @@ export class ModelSession {
   #units = 0;
   readonly #tokens: TokenKeeper;
   #keys = 0;
+  /** The old server process could not be ended. */
+  #isRefused = false;
   /** What of the first pending unit's answer is kept back. */
   #held: Message[] = [];
   /** Server processes that live on without their client; the first is that on which the application's work ran. */
@@ -326,7 +328,7 @@ export class ModelSession {
         return;
       }
       case 'replaying':
-        if (random.chance(2))
+        if (this.#isRefused || random.chance(2))
           this.dispatch({
             kind: 'gave-up',
             epoch: state.epoch,
@@ -371,7 +373,11 @@ export class ModelSession {
       return;
     }
     this.#planIsFinal = true;
-    if (outcome === 'not-committed') this.bury('origin');
+    // A process that can't be ended holds its locks: nothing runs again beside it.
+    if (outcome === 'not-committed') {
+      if (random.chance(15)) this.#isRefused = true;
+      else this.bury('origin');
+    }
     const isFinal = outcome === 'unknown';
     this.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal } });
   }
@@ -627,6 +633,7 @@ export class ModelSession {
       this.#markInDoubt = this.#marks.mark as unknown as ServerTransaction | null;
       this.#markState = this.#marks.state;
       this.#planIsFinal = false;
+      this.#isRefused = false;
     }
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.#makePlan() });
   }
@@ -710,6 +717,11 @@ export class ModelSession {
       sendAgain(unit);
       unit.toldAt = null;
     });
+    if (this.#isRefused) {
+      this.#settle();
+      this.dispatch({ kind: 'failed' });
+      return;
+    }
     const head = this.pending[0];
     if (head !== undefined && !this.#fates.has(head)) {
       this.#toSkip = this.#given.length === 0 ? null : [...this.#given];

@@ -45,7 +45,10 @@ function simulate(seed: number): World {
       else if (dice < 75 + losses) {
         session.lose(random.below(4));
         if (random.chance(70)) {
-          cluster.promote(isSynchronous ? 0 : random.below(3), step);
+          if (!tokens || isSynchronous || !random.chance(30) || !cluster.promoteTheOneBehind(step)) {
+            if (random.chance(30)) cluster.leaveBehind();
+            cluster.promote(isSynchronous ? 0 : random.below(3), step);
+          }
           session.bury();
         }
       } else if (dice < 86 && session.kind !== 'online') session.recover(random);
