@@ -51,7 +51,6 @@ export class UnitToken {
   /** The token's own row has come: an error behind it is that of the application's commit. */
   #isTaken = false;
   #refusal: TokenRefusal | null = null;
-  #isTaken = false;
   /** Whether its transaction had an xid, so that the token's row was written; null until that was answered. */
   wasWritten: boolean | null = null;
 
@@ -85,7 +84,7 @@ export class UnitToken {
     return this.#refusal;
   }
 
-  /** The server has run its statement. */
+  /** The server has run its statement: it did not skip it behind an error. */
   get isTaken(): boolean {
     return this.#isTaken;
   }
@@ -104,21 +103,25 @@ export class UnitToken {
   isVisible(type: number, bytes: Buffer, start: number, end: number): boolean {
     if (this.#refusal !== null) return false;
     if (this.#isHiding) {
-      if (type === BackendType.DataRow) this.#isTaken = true;
-      if (type === BackendType.ErrorResponse) {
-        // The last statement of a string is told as complete only behind its commit.
-        if (this.#isTaken) return true;
-        this.#refusal = {
-          code: errorCode(bytes, start, end),
-          message: Buffer.from(bytes.subarray(start, end)),
-        };
-      } else if (type === BackendType.DataRow) {
-        this.wasWritten = tokenWasWritten(bytes, start);
-      } else if (type === BackendType.CommandComplete) {
-        this.#isHiding = false;
-        this.#isTaken = true;
+      switch (type) {
+        case BackendType.DataRow:
+          this.#isTaken = true;
+          this.wasWritten = tokenWasWritten(bytes, start);
+          return false;
+        case BackendType.CommandComplete:
+          this.#isHiding = false;
+          return false;
+        case BackendType.ErrorResponse:
+          // The last statement of a string is told as complete only behind its commit.
+          if (this.#isTaken) return true;
+          this.#refusal = {
+            code: errorCode(bytes, start, end),
+            message: Buffer.from(bytes.subarray(start, end)),
+          };
+          return false;
+        default:
+          return false;
       }
-      return false;
     }
     if (this.#ends(type)) {
       this.#seen++;
