@@ -187,7 +187,8 @@ export class ModelApplication {
     for (const { id, unit } of group.writes) {
       const times = cluster.timesPresent(id);
       // On another branch of the history it had been committed before it was found not to be.
-      const isExcused = (group.isTransaction && serverRefused(group.opener, unit)) || cluster.hasComeBack.has(id);
+      const isExcused =
+        (group.isTransaction && serverRefused(group.opener, unit)) || cluster.hasComeBack.has(id);
       const where = `write ${id} of unit ${unit.number}`;
       if (times > 1) problems.push(`${where} is there ${times} times`);
       if (expected.kind === 'absent' && times > 0 && !isExcused)

@@ -84,7 +84,12 @@ type ToServer =
 type ToClient =
   | { readonly kind: 'message'; readonly message: Message }
   | { readonly kind: 'ready'; readonly status: number }
-  | { readonly kind: 'token'; readonly messages: readonly Message[]; readonly answer: Responder; readonly status: number }
+  | {
+      readonly kind: 'token';
+      readonly messages: readonly Message[];
+      readonly answer: Responder;
+      readonly status: number;
+    }
   | {
       readonly kind: 'mark';
       readonly isInside: boolean;
@@ -442,7 +447,13 @@ export class ModelSession {
         unit.mayBeUnknown = unit.tokenRefusals > 0 || mayHaveNoToken(unit, this.#journal.open);
       const isMarked = this.#isMarked(unit);
       const request = this.#marks.request();
-      wire.toServer.push({ kind: 'unit', unit, markInside: isMarked && !unit.simple ? request : null, token: tokenOf(unit), isConverted: unit.token?.position === 'inside' });
+      wire.toServer.push({
+        kind: 'unit',
+        unit,
+        markInside: isMarked && !unit.simple ? request : null,
+        token: tokenOf(unit),
+        isConverted: unit.token?.position === 'inside',
+      });
       if (isMarked && unit.simple) {
         wire.toServer.push({ kind: 'mark', request });
         this.#marksAwaited++;
@@ -578,8 +589,12 @@ export class ModelSession {
     switch (fate) {
       case 'finish':
         if (unit.token?.position === 'inside' || unit.token?.position === 'in-string') {
-          const isOwed = unit.token.position === 'in-string' && ending === 'trailing-commit' && !unit.committed;
-          this.#tell(unit, { kind: 'answer', messages: isOwed ? [...given, { kind: 'C', tag: 'COMMIT' }] : given });
+          const isOwed =
+            unit.token.position === 'in-string' && ending === 'trailing-commit' && !unit.committed;
+          this.#tell(unit, {
+            kind: 'answer',
+            messages: isOwed ? [...given, { kind: 'C', tag: 'COMMIT' }] : given,
+          });
           return;
         }
         this.#tell(unit, {

@@ -56,8 +56,7 @@ function simulate(seed: number): World {
       else if (dice < 90) {
         cluster.foreignCommits++;
         session.serveZombie();
-      }
-      else if (dice < 92 && !application.isPipelining) giveUp(session);
+      } else if (dice < 92 && !application.isPipelining) giveUp(session);
       else if (session.kind === 'resolving' && random.chance(10)) session.withdraw();
       else if (dice < 99) session.recover(random);
       else if (random.chance(3))

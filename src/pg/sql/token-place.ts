@@ -90,7 +90,9 @@ export function mayBeContinued(text: string): boolean {
     const options = { standardConformingStrings };
     // An open string, comment or parenthesis would swallow it.
     const continued = statementHeads(`${text}\n;${NEXT}`, options);
-    return continued.length === statementHeads(text, options).length + 1 && continued.at(-1)?.words[0] === NEXT;
+    return (
+      continued.length === statementHeads(text, options).length + 1 && continued.at(-1)?.words[0] === NEXT
+    );
   });
 }
 

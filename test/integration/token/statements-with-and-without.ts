@@ -201,8 +201,16 @@ export const STATEMENTS: readonly string[] = [
   `COPY t FROM '/not/there'`,
   `COPY t FROM PROGRAM 'echo 221'`,
   // ---- blanks and comments
-  ``, `;`, ` ; ; `, `-- nothing`, `/* nothing */`, `/* a */ INSERT INTO t VALUES (230) /* b */ ; /* c */`, `INSERT INTO t VALUES (231);`,
-  `INSERT INTO t VALUES (232) -- ; SELECT 1`, `;INSERT INTO t VALUES (233)`, `INSERT INTO t VALUES (234, E'a\\'; COMMIT; --')`,
+  ``,
+  `;`,
+  ` ; ; `,
+  `-- nothing`,
+  `/* nothing */`,
+  `/* a */ INSERT INTO t VALUES (230) /* b */ ; /* c */`,
+  `INSERT INTO t VALUES (231);`,
+  `INSERT INTO t VALUES (232) -- ; SELECT 1`,
+  `;INSERT INTO t VALUES (233)`,
+  `INSERT INTO t VALUES (234, E'a\\'; COMMIT; --')`,
   `INSERT INTO t VALUES (235, 'a\\'); SELECT 1 --')`,
   // ---- several statements
   `INSERT INTO t VALUES (300); INSERT INTO t VALUES (301) RETURNING id; SELECT 1 AS one`,

@@ -20,7 +20,11 @@ const FORMS: readonly { readonly name: string; readonly query: (text: string) =>
 /** What an application can see of one statement: in order, and without what is another one each time. */
 type Seen = Record<string, unknown>;
 
-async function run(client: pg.Client, form: (text: string) => pg.QueryConfig, script: string): Promise<unknown[]> {
+async function run(
+  client: pg.Client,
+  form: (text: string) => pg.QueryConfig,
+  script: string,
+): Promise<unknown[]> {
   await client.query('ROLLBACK').catch(() => undefined);
   await client.query(SCHEMA);
   const seen: unknown[] = [];
@@ -35,17 +39,21 @@ async function run(client: pg.Client, form: (text: string) => pg.QueryConfig, sc
         (error: unknown) => ({ error: withoutPlace(fieldsOf(error as Error)) }),
       ),
     );
-    const { rows } = await client.query(`SELECT pg_catalog.current_setting('work.x', true) AS x`).catch(() => ({ rows: ['failed'] }));
+    const { rows } = await client
+      .query(`SELECT pg_catalog.current_setting('work.x', true) AS x`)
+      .catch(() => ({ rows: ['failed'] }));
     seen.push(rows);
   }
   client.off('notice', onNotice);
   await client.query('ROLLBACK').catch(() => undefined);
   await client.query('RESET ALL; SET search_path = work, public; CLOSE ALL');
-  const left = await client.query(
-    `SELECT 't' AS "table", array_agg(t.*::text ORDER BY id) AS rows FROM t UNION ALL SELECT 'child', array_agg(child.*::text) FROM child
+  const left = await client
+    .query(
+      `SELECT 't' AS "table", array_agg(t.*::text ORDER BY id) AS rows FROM t UNION ALL SELECT 'child', array_agg(child.*::text) FROM child
      UNION ALL SELECT 'loud', array_agg(loud.*::text) FROM loud UNION ALL SELECT 'late', array_agg(late.*::text) FROM late
      UNION ALL SELECT 'catalogue', array_agg(relname::text || relkind ORDER BY relname) FROM pg_class WHERE relnamespace = 'work'::regnamespace`,
-  ).catch((error: unknown) => ({ rows: [(error as Error).message] }));
+    )
+    .catch((error: unknown) => ({ rows: [(error as Error).message] }));
   seen.push(left.rows);
   return seen;
 }
@@ -55,7 +63,13 @@ function resultOf({ command, rowCount, rows, fields }: pg.QueryResult): Seen {
     command,
     rowCount,
     rows,
-    fields: fields.map(({ name, dataTypeID, dataTypeSize, dataTypeModifier, format }) => ({ name, dataTypeID: dataTypeID < 16_384 ? dataTypeID : 0, dataTypeSize, dataTypeModifier, format })),
+    fields: fields.map(({ name, dataTypeID, dataTypeSize, dataTypeModifier, format }) => ({
+      name,
+      dataTypeID: dataTypeID < 16_384 ? dataTypeID : 0,
+      dataTypeSize,
+      dataTypeModifier,
+      format,
+    })),
   };
 }
 
@@ -64,50 +78,57 @@ function withoutPlace({ file: _file, line: _line, routine: _routine, length: _le
   return rest;
 }
 
-describe.each((process.env["V"] ?? "15,18").split(","))('a statement with its token, PostgreSQL %s', (version) => {
-  let node: PostgresNode;
-  const clients = new Map<typeof pg.Client, pg.Client>();
+describe.each((process.env['V'] ?? '15,18').split(','))(
+  'a statement with its token, PostgreSQL %s',
+  (version) => {
+    let node: PostgresNode;
+    const clients = new Map<typeof pg.Client, pg.Client>();
 
-  beforeAll(async () => {
-    node = await PostgresNode.create({ version, settings: { max_prepared_transactions: 5 } });
-    await node.start();
-    await node.query(createTokenObjectsSql({ schema: 'holdfast' }));
-  }, 60_000);
+    beforeAll(async () => {
+      node = await PostgresNode.create({ version, settings: { max_prepared_transactions: 5 } });
+      await node.start();
+      await node.query(createTokenObjectsSql({ schema: 'holdfast' }));
+    }, 60_000);
 
-  afterEach(async ({ task }) => {
-    // What went wrong once must not be held against the next statement.
-    if (task.result?.state === 'fail') await hangUp();
-  });
-
-  afterAll(async () => {
-    await hangUp();
-    await node.destroy();
-  });
-
-  async function hangUp(): Promise<void> {
-    const open = [...clients.values()];
-    clients.clear();
-    await node.query(`SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'same'`);
-    for (const client of open) client.end().catch(() => undefined);
-  }
-
-  async function client(of: typeof pg.Client): Promise<pg.Client> {
-    let made = clients.get(of);
-    if (made === undefined) {
-      made = new of(node.superuserConfig({ application_name: 'same', failover: { commitOutcome: 'token' } } as object));
-      made.on('error', () => undefined);
-      await made.connect();
-      clients.set(of, made);
-    }
-    return made;
-  }
-
-  for (const { name, query } of FORMS) {
-    describe(name, () => {
-      it.each(STATEMENTS.map((text) => [text]))('%j', { timeout: 6_000 }, async (text) => {
-        const expected = await run(await client(pg.Client), query, text);
-        expect(await run(await client(holdfast.Client), query, text)).toEqual(expected);
-      });
+    afterEach(async ({ task }) => {
+      // What went wrong once must not be held against the next statement.
+      if (task.result?.state === 'fail') await hangUp();
     });
-  }
-});
+
+    afterAll(async () => {
+      await hangUp();
+      await node.destroy();
+    });
+
+    async function hangUp(): Promise<void> {
+      const open = [...clients.values()];
+      clients.clear();
+      await node.query(
+        `SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE application_name = 'same'`,
+      );
+      for (const client of open) client.end().catch(() => undefined);
+    }
+
+    async function client(of: typeof pg.Client): Promise<pg.Client> {
+      let made = clients.get(of);
+      if (made === undefined) {
+        made = new of(
+          node.superuserConfig({ application_name: 'same', failover: { commitOutcome: 'token' } } as object),
+        );
+        made.on('error', () => undefined);
+        await made.connect();
+        clients.set(of, made);
+      }
+      return made;
+    }
+
+    for (const { name, query } of FORMS) {
+      describe(name, () => {
+        it.each(STATEMENTS.map((text) => [text]))('%j', { timeout: 6_000 }, async (text) => {
+          const expected = await run(await client(pg.Client), query, text);
+          expect(await run(await client(holdfast.Client), query, text)).toEqual(expected);
+        });
+      });
+    }
+  },
+);

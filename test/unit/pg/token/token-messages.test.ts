@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import { serialize } from 'pg-protocol';
+import { queryWithToken, TokenMessages } from '../../../../src/pg/token/token-messages.ts';
+
+const KEY = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
+const OTHER = Buffer.from('ffeeddccbbaa99887766554433221100', 'hex');
+const SQL = 'SELECT put($1)';
+
+/** Letters of the messages. */
+function letters(bytes: Buffer): string {
+  let all = '';
+  for (let at = 0; at < bytes.length; at += 1 + bytes.readUInt32BE(at + 1))
+    all += String.fromCharCode(bytes[at]!);
+  return all;
+}
+
+/** Portal, statement and the one value of each Bind. */
+function binds(bytes: Buffer): { portal: string; statement: string; value: Buffer; format: number }[] {
+  const found = [];
+  for (let at = 0; at < bytes.length; at += 1 + bytes.readUInt32BE(at + 1)) {
+    if (bytes[at] !== 0x42) continue;
+    let next = at + 5;
+    const text = (): string => {
+      const end = bytes.indexOf(0, next);
+      const value = bytes.toString('utf8', next, end);
+      next = end + 1;
+      return value;
+    };
+    const portal = text();
+    const statement = text();
+    const formats = bytes.readUInt16BE(next);
+    const format = formats === 0 ? 0 : bytes.readUInt16BE(next + 2);
+    next += 2 + 2 * formats;
+    if (bytes.readUInt16BE(next) === 0) continue;
+    const length = bytes.readUInt32BE(next + 2);
+    found.push({ portal, statement, value: bytes.subarray(next + 6, next + 6 + length), format });
+  }
+  return found;
+}
+
+describe('the messages that carry a token', () => {
+  it('prepare its statement once', () => {
+    const messages = new TokenMessages(SQL, true);
+    expect(letters(messages.unit(KEY))).toBe('CPBES');
+    expect(letters(messages.unit(KEY))).toBe('BES');
+  });
+
+  it('prepare it again where it may be gone', () => {
+    const messages = new TokenMessages(SQL, true);
+    messages.unit(KEY);
+    messages.statementMayBeGone();
+    expect(letters(messages.unit(KEY))).toBe('CPBES');
+    expect(letters(messages.unit(KEY))).toBe('BES');
+  });
+
+  it('prepare it each time behind a pooler', () => {
+    const messages = new TokenMessages(SQL, false);
+    messages.unit(KEY);
+    expect(letters(messages.unit(KEY))).toBe('CPBES');
+  });
+
+  it('have the key, in binary, where it belongs: with and without the Parse, in either portal', () => {
+    const messages = new TokenMessages(SQL, true);
+    const own = Buffer.concat([serialize.bind(), serialize.execute(), serialize.sync()]);
+    for (const key of [KEY, OTHER, KEY]) {
+      const named = { portal: 'holdfast_token', statement: 'holdfast_token', value: key, format: 1 };
+      const unnamed = { ...named, portal: '' };
+      expect(binds(messages.unit(key))).toEqual([unnamed]);
+      expect(binds(messages.behind(own, key, true))).toEqual([unnamed]);
+      expect(binds(messages.behind(own, key, false))).toEqual([named]);
+      expect(binds(messages.behindQuery('INSERT', key))).toEqual([unnamed]);
+    }
+  });
+
+  it('stand in front of the one Sync', () => {
+    const messages = new TokenMessages(SQL, true);
+    const own = Buffer.concat([
+      serialize.parse({ text: 'INSERT' }),
+      serialize.bind(),
+      serialize.execute(),
+      serialize.sync(),
+    ]);
+    expect(letters(messages.behind(own, KEY, true))).toBe('PBECPBES');
+    expect(letters(messages.behind(own, KEY, true))).toBe('PBEBES');
+    expect(letters(messages.behindQuery('INSERT', KEY))).toBe('PBDEBES');
+  });
+});
+
+describe('the token as a statement of the application’s string', () => {
+  const text = (bytes: Buffer): string => {
+    expect(bytes[0]).toBe(0x51);
+    expect(bytes.readUInt32BE(1)).toBe(bytes.length - 1);
+    return bytes.toString('utf8', 5, bytes.length - 1);
+  };
+
+  it('has its key as a literal', () => {
+    expect(new TokenMessages(SQL, true).statement(KEY)).toBe(
+      `SELECT put('00112233-4455-6677-8899-aabbccddeeff')`,
+    );
+  });
+
+  it('stands at the end, out of the reach of a comment', () => {
+    expect(text(queryWithToken('a; b -- c', 9, 'TOKEN'))).toBe('a; b -- c\n;TOKEN');
+  });
+
+  it('stands in front of the COMMIT, whatever characters lie in front of that', () => {
+    expect(text(queryWithToken(`a 'ä€😀'; COMMIT`, 10, 'TOKEN'))).toBe(`a 'ä€😀'; \n;TOKEN;COMMIT`);
+  });
+});
