@@ -138,23 +138,29 @@ async function expectNothingLeftBehind(): Promise<void> {
 
 describe('a COMMIT is in doubt, and the server that took over is lost as well', () => {
   it('is known to be done by a process that saw both promotions', async () => {
+    const other = await lab.connect();
     const commit = await loseCommit(true);
     await lab.cluster.failover();
     const second = lab.primary;
+    const [third] = lab.standbyProxies;
     const asked = onMessage(
       lab.proxyOf(second),
       { from: 'client', type: 'P', text: 'pg_xact_status' },
-      'hold',
+      'drop',
     );
-    await letPass();
+    await lab.proxyOf(second).pass();
     await asked;
-    // The third has to be seen following the second.
-    await lab.shipAll();
-    await second.query('CHECKPOINT');
-    await lab.shipAll();
+    // While the second is the primary, the process looks at the third, as soon as it can be reached.
+    const looked = onMessage(third!, { from: 'client', type: 'P', text: 'pg_is_in_recovery' }, 'pass');
+    await letPass();
+    await other.query(`SELECT 'goes on'`);
+    const look = await looked;
+    await waitFor(() => !third!.connections.includes(look), { message: 'the look to end' });
+    await handOutAgain(commit.xid, second);
     await second.kill();
     lab.proxyOf(second).cut();
     await lab.cluster.failover();
+    expect(await statusOf(commit.xid)).toBe('committed');
     await expectCommitted(commit);
   });
 });
