@@ -55,7 +55,8 @@ const MAX_GAP = 1024;
  */
 export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransaction> {
   readonly #limits: CommittedLogLimits;
-  #entries: Transaction[] = [];
+  /** Places in front of the first one are null: they must not keep what was dropped in memory. */
+  #entries: (Transaction | null)[] = [];
   /** Index of the first one. */
   #head = 0;
   /** Index of the first one without an upper bound; those before all have one. */
@@ -86,7 +87,7 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
 
   /** The acknowledged transactions now, in order. */
   entries(): readonly Transaction[] {
-    return this.#entries.slice(this.#head);
+    return this.#entries.slice(this.#head) as Transaction[];
   }
 
   /** Returns the limit that has made older ones fall out, the first time since all was purged; else null. */
@@ -161,8 +162,8 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
     this.#replace(all);
   }
 
-  #replace(entries: Transaction[]): void {
-    this.#entries = entries;
+  #replace(entries: readonly Transaction[]): void {
+    this.#entries = entries.slice();
     this.#head = 0;
     this.#unbounded = 0;
     this.#bytes = entries.reduce((sum, entry) => sum + entry.bytes, 0);
@@ -193,7 +194,7 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
 
   #exceeded(nowMillis: number): keyof CommittedLogLimits | null {
     const first = this.#entries[this.#head];
-    if (first === undefined) return null;
+    if (first === undefined || first === null) return null;
     if (this.#bytes > this.#limits.maxCommittedLogBytes) return 'maxCommittedLogBytes';
     if (this.size > this.#limits.maxCommittedLogTransactions) return 'maxCommittedLogTransactions';
     if (nowMillis - first.acknowledgedAtMillis > this.#limits.maxCommittedLogAgeMillis)
@@ -203,6 +204,7 @@ export class CommittedLog<Transaction extends LoggedTransaction = LoggedTransact
 
   #dropFirst(): void {
     const entry = this.#entries[this.#head]!;
+    this.#entries[this.#head] = null;
     this.#head++;
     this.#bytes -= entry.bytes;
     entry.discard();

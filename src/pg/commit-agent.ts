@@ -48,7 +48,7 @@ export class CommitAgent implements CommittedAgent {
     setMaxListeners(0, signal);
     // Tokens are in the database in which they were put, and it takes its role to ask for them.
     const byContext = new Map<SessionContext, CommittedTransaction[]>();
-    for (const one of entries as readonly CommittedTransaction[]) {
+    for (const one of entries.filter(isOurs)) {
       const group = byContext.get(one.context);
       if (group === undefined) byContext.set(one.context, [one]);
       else group.push(one);
@@ -171,6 +171,10 @@ async function openOn(
   if (incarnationOf(server.address, probed.probe) === server.incarnation) return probed;
   probed.connection.terminate();
   throw new Error('the server is not what it was a moment ago');
+}
+
+function isOurs(entry: LoggedTransaction): entry is CommittedTransaction {
+  return 'units' in entry;
 }
 
 /** Nobody had judged its texts when it ran; by now somebody has. */

@@ -1,7 +1,7 @@
 import type { ServerIdentity } from '../cluster/member.ts';
 import { IDLE } from '../session/journal.ts';
 import type { CommitMark } from './commit-mark.ts';
-import { committedTransaction } from './committed-transaction.ts';
+import { CommittedTransaction, type CommittedOn } from './committed-transaction.ts';
 import type { UnitCompleted } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
@@ -19,7 +19,8 @@ export interface RecordedSession {
   readonly server: ServerIdentity | null;
   readonly marks: { readonly transaction: TransactionMarks };
   readonly memory: { readonly judged: JudgedSession; readonly principal: Principal };
-  unitBytes(unit: PgUnit): Buffer;
+  /** Bytes of the arena. */
+  bytesBetween(from: number, to: number): Buffer;
 }
 
 /** What a finished piece of work was, as far as the log needs it. */
@@ -37,9 +38,14 @@ interface Work {
 export class CommitRecorder {
   readonly #session: RecordedSession;
   readonly #isOn: boolean;
+  readonly #bytesBetween: (from: number, to: number) => Buffer;
+  /** The connection, as long as its probe is the same. */
+  #on: CommittedOn | null = null;
+  #probe: ProbeResult | null = null;
 
   constructor(session: RecordedSession) {
     this.#session = session;
+    this.#bytesBetween = (from, to) => session.bytesBetween(from, to);
     this.#isOn = session.context.options.lostCommits !== 'ignore';
   }
 
@@ -65,7 +71,7 @@ export class CommitRecorder {
   resolved(unit: PgUnit, journal: readonly PgUnit[], mark: CommitMark | null): void {
     if (!this.#isOn) return;
     const units = [...journal, unit];
-    this.#add(unit, { units, isComplete: journal.length > 0, mark: () => mark, isWrite: true });
+    this.#add(unit, { units, isComplete: true, mark: () => mark, isWrite: true });
   }
 
   #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
@@ -76,8 +82,9 @@ export class CommitRecorder {
     const wasWritten = unit.token?.wasWritten ?? null;
     if (isWhole && (wasWritten === false || (mark === null && transaction.hasNoXid))) return;
     this.#add(unit, {
-      units: [...journal, unit],
-      isComplete: journal.length > 0 && isWhole,
+      // Without what came before it, the COMMIT alone says nothing.
+      units: journal.length > 0 ? [...journal, unit] : NOTHING,
+      isComplete: isWhole,
       mark: isWhole ? mark : null,
       isWrite: mark !== null || (isWhole && wasWritten === true),
     });
@@ -108,39 +115,50 @@ export class CommitRecorder {
 
   #add(unit: PgUnit, { units, isComplete, mark, isWrite }: Work): void {
     const session = this.#session;
-    const { context, probe, server } = session;
-    // Where the server does not tell who it is and where its log is, nothing could ever be found out.
-    if (probe === null || server === null || probe.incarnation === null) return;
-    if (probe.timeline === null || probe.insertLsn === null) return;
-    const { coordinator, committed } = context;
-    const areKept = units.every((one) => !one.dropped);
-    coordinator.acknowledged(
-      committedTransaction({
-        context,
-        session: session.id,
-        database: probe.databaseName,
-        user: probe.sessionUser,
-        address: server.address,
-        incarnation: probe.incarnation,
-        timeline: probe.timeline,
-        sentSequence: unit.sentSequence,
-        acknowledgedSequence: coordinator.nextSequence(),
-        sentAtMillis: unit.sentAtMillis,
-        acknowledgedAtMillis: Date.now(),
-        units: areKept ? units : [],
-        isComplete: isComplete && areKept,
-        mark,
-        tokens: unit.tokenKeys,
-        preparedAs: endingOf(unit) === 'prepare' ? preparedAs(unit) : null,
-        isWrite,
-        judged: session.memory.judged,
-        principal: session.memory.principal,
-        bytesOf: (one) => session.unitBytes(one),
-      }),
-      committed,
-    );
+    const on = this.#connection();
+    if (on === null) return;
+    const { coordinator, committed } = session.context;
+    const areKept = units.length > 0 && !units.some((one) => one.dropped);
+    const facts = {
+      on,
+      units: areKept ? units : NOTHING,
+      isComplete: isComplete && areKept,
+      mark,
+      tokens: unit.tokenKeys,
+      preparedAs: preparedAs(unit),
+      isWrite,
+      judged: session.memory.judged,
+      principal: session.memory.principal,
+      sentSequence: unit.sentSequence,
+      acknowledgedSequence: coordinator.nextSequence(),
+      sentAtMillis: unit.sentAtMillis,
+      acknowledgedAtMillis: Date.now(),
+    };
+    coordinator.acknowledged(new CommittedTransaction(facts, this.#bytesBetween), committed);
+  }
+
+  /** Null where the server does not tell who it is and where its log is: nothing could ever be found out. */
+  #connection(): CommittedOn | null {
+    const { id, context, probe, server } = this.#session;
+    if (this.#on !== null && this.#probe === probe) return this.#on;
+    this.#probe = probe;
+    this.#on = null;
+    if (probe === null || server === null || probe.incarnation === null) return null;
+    if (probe.timeline === null || probe.insertLsn === null) return null;
+    this.#on = {
+      context,
+      session: id,
+      address: server.address,
+      incarnation: probe.incarnation,
+      timeline: probe.timeline,
+      database: probe.databaseName,
+      user: probe.sessionUser,
+    };
+    return this.#on;
   }
 }
+
+const NOTHING: readonly PgUnit[] = [];
 
 const ENDS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'trailing-commit']);
 

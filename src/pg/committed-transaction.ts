@@ -7,25 +7,24 @@ import type { SessionContext } from './session-context.ts';
 import type { Principal } from './session-snapshot.ts';
 import type { JudgedSession } from './statement-judge.ts';
 
-/**
- * An acknowledged transaction, with all that is needed to tell of its loss: its units, the last of which is what committed
- * it, with a copy of their bytes, since the arena's memory is used again.
- *
- * Plain data and functions: another copy of this package in the same process may be the one that reads it.
- */
-export interface CommittedTransaction extends LoggedTransaction {
+/** A connection on which transactions were acknowledged. */
+export interface CommittedOn {
   readonly context: SessionContext;
   /** Number of the session in this process. */
   readonly session: number;
+  readonly address: HostAddress;
+  readonly incarnation: string;
+  readonly timeline: number;
   readonly database: string | null;
   readonly user: string | null;
-  /** Where it was acknowledged. */
-  address: HostAddress;
-  /** Empty if they were not kept. */
+}
+
+export interface CommittedFacts {
+  readonly on: CommittedOn;
+  /** The last one is what committed it. Empty if they were not kept. */
   readonly units: readonly PgUnit[];
   /** False if `units` are not all there was. */
   readonly isComplete: boolean;
-  readonly unitBytes: (unit: PgUnit) => Buffer;
   /** Null if there is none. */
   readonly mark: (() => CommitMark | null) | null;
   /** Keys of its commit tokens, of all attempts to commit it. */
@@ -37,45 +36,110 @@ export interface CommittedTransaction extends LoggedTransaction {
   /** What the judgement of its texts depends on. */
   readonly judged: JudgedSession;
   readonly principal: Principal;
-  /** Milliseconds since 1970. */
+  readonly sentSequence: number;
+  readonly acknowledgedSequence: number;
+  /** Milliseconds since 1970, both. */
   readonly sentAtMillis: number;
+  readonly acknowledgedAtMillis: number;
 }
 
 /** What a unit holds on the heap besides its bytes, roughly. */
 const UNIT_BYTES = 600;
 const ENTRY_BYTES = 400;
 
-export type CommittedFacts = Omit<
-  CommittedTransaction,
-  'bytes' | 'discard' | 'unitBytes' | 'notBefore' | 'upTo' | 'wasFlushed'
-> & {
-  readonly notBefore?: LogPosition | null;
-  /** Bytes of the units as long as the arena has them. */
-  readonly bytesOf: (unit: PgUnit) => Buffer;
-};
+/**
+ * An acknowledged transaction, with all that is needed to tell of its loss: its units, with a copy of their bytes, since
+ * the arena's memory is used again.
+ *
+ * A class, and its bytes in memory that many share: this is made for each COMMIT, and lives for a while.
+ */
+export class CommittedTransaction implements LoggedTransaction {
+  readonly on: CommittedOn;
+  /** Where it is known to be: on another server after a failover. */
+  address: HostAddress;
+  incarnation: string;
+  timeline: number;
+  readonly units: readonly PgUnit[];
+  readonly isComplete: boolean;
+  readonly mark: (() => CommitMark | null) | null;
+  readonly tokens: readonly Buffer[];
+  readonly preparedAs: string | null;
+  readonly isWrite: boolean;
+  readonly judged: JudgedSession;
+  readonly principal: Principal;
+  readonly sentSequence: number;
+  readonly acknowledgedSequence: number;
+  readonly sentAtMillis: number;
+  readonly acknowledgedAtMillis: number;
+  readonly bytes: number;
+  notBefore: LogPosition | null = null;
+  upTo: LogPosition | null = null;
+  wasFlushed = false;
+  #memory: Buffer | null = null;
+  /** Where the copy begins in the memory, and where its first byte was in the arena. */
+  #start = 0;
+  readonly #length: number;
+  readonly #from: number;
 
-/** Copies the bytes of the units. */
-export function committedTransaction(facts: CommittedFacts): CommittedTransaction {
-  const { bytesOf: read, ...rest } = facts;
-  const copies = new Map<PgUnit, Buffer>();
-  let bytes = ENTRY_BYTES;
-  for (const unit of facts.units) {
-    const copy = Buffer.from(read(unit));
-    copies.set(unit, copy);
-    bytes += UNIT_BYTES + copy.length;
+  /** @param bytesBetween the arena's bytes in a range of positions */
+  constructor(facts: CommittedFacts, bytesBetween: (from: number, to: number) => Buffer) {
+    this.on = facts.on;
+    this.address = facts.on.address;
+    this.incarnation = facts.on.incarnation;
+    this.timeline = facts.on.timeline;
+    this.units = facts.units;
+    this.isComplete = facts.isComplete;
+    this.mark = facts.mark;
+    this.tokens = facts.tokens;
+    this.preparedAs = facts.preparedAs;
+    this.isWrite = facts.isWrite;
+    this.judged = facts.judged;
+    this.principal = facts.principal;
+    this.sentSequence = facts.sentSequence;
+    this.acknowledgedSequence = facts.acknowledgedSequence;
+    this.sentAtMillis = facts.sentAtMillis;
+    this.acknowledgedAtMillis = facts.acknowledgedAtMillis;
+    const first = facts.units.find((unit) => unit.synthetic === null);
+    const to = facts.units.at(-1)?.end ?? 0;
+    this.#from = first?.start ?? to;
+    this.#length = to - this.#from;
+    this.bytes = ENTRY_BYTES + facts.units.length * UNIT_BYTES + this.#length;
+    if (this.#length === 0) return;
+    this.#start = reserve(this.#length);
+    this.#memory = memory;
+    bytesBetween(this.#from, to).copy(memory, this.#start);
   }
-  return {
-    ...rest,
-    notBefore: facts.notBefore ?? null,
-    upTo: null,
-    wasFlushed: false,
-    bytes,
-    unitBytes: (unit) => copies.get(unit) ?? NOTHING,
-    discard: () => {
-      for (const copy of copies.values()) copy.fill(0);
-      copies.clear();
-    },
-  };
+
+  get context(): SessionContext {
+    return this.on.context;
+  }
+
+  unitBytes(unit: PgUnit): Buffer {
+    if (unit.synthetic !== null) return unit.synthetic;
+    const at = this.#start + unit.start - this.#from;
+    return this.#memory?.subarray(at, at + unit.end - unit.start) ?? NOTHING;
+  }
+
+  discard(): void {
+    this.#memory?.fill(0, this.#start, this.#start + this.#length);
+    this.#memory = null;
+  }
 }
 
 const NOTHING = Buffer.alloc(0);
+
+/** Shared by transactions that come one after the other, and so go together. */
+const MEMORY_BYTES = 65_536;
+let memory: Buffer = NOTHING;
+let used = 0;
+
+/** Makes sure that `memory` has room for so many bytes, and returns where. */
+function reserve(length: number): number {
+  if (used + length > memory.length) {
+    memory = Buffer.allocUnsafeSlow(Math.max(length, MEMORY_BYTES));
+    used = 0;
+  }
+  const start = used;
+  used += length;
+  return start;
+}

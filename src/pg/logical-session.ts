@@ -245,6 +245,10 @@ export class LogicalSession
     return this.#link.parameters.all;
   }
 
+  bytesBetween(from: number, to: number): Buffer {
+    return this.#traffic.bytesBetween(from, to);
+  }
+
   unitBytes(unit: PgUnit): Buffer {
     return this.#traffic.unitBytes(unit);
   }

@@ -42,16 +42,16 @@ export class LostTransaction implements LostCommit {
     { address, probe }: JudgedBy,
   ) {
     const { units } = transaction;
-    this.session = transaction.session;
+    this.session = transaction.on.session;
     this.outcome = outcome;
     this.reason = reason;
     this.statements = units.flatMap((unit) => unit.texts.map(({ text }) => shownText(text)));
-    this.database = transaction.database;
-    this.user = transaction.user;
+    this.database = transaction.on.database;
+    this.user = transaction.on.user;
     this.sentAt = new Date(transaction.sentAtMillis);
     this.acknowledgedAt = new Date(transaction.acknowledgedAtMillis);
     this.transactionId = transaction.mark?.()?.xid ?? null;
-    this.from = hostKey(transaction.address);
+    this.from = hostKey(transaction.on.address);
     this.notBefore = eventPosition(transaction.notBefore);
     this.upTo = eventPosition(transaction.upTo);
     this.to = hostKey(address);
@@ -67,9 +67,9 @@ export class LostTransaction implements LostCommit {
 }
 
 /** As many as there are statements: what is bound twice in one unit, or never, can't be told apart. */
-function parametersOf({ units, unitBytes }: CommittedTransaction): readonly (readonly WireValue[])[] {
-  return units.flatMap((unit) => {
-    const bound = boundParameters(unitBytes(unit));
+function parametersOf(transaction: CommittedTransaction): readonly (readonly WireValue[])[] {
+  return transaction.units.flatMap((unit) => {
+    const bound = boundParameters(transaction.unitBytes(unit));
     return unit.texts.map((_, index) => bound[index] ?? []);
   });
 }

@@ -80,6 +80,11 @@ export class SessionTraffic implements UnitListener {
     this.#settleLater(unit);
   }
 
+  /** Bytes of the arena, which must still be there. */
+  bytesBetween(from: number, to: number): Buffer {
+    return this.#parts.arena.view(from, to);
+  }
+
   unitBytes(unit: PgUnit): Buffer {
     return unit.synthetic ?? this.#parts.arena.view(unit.start, unit.end);
   }
