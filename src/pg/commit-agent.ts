@@ -117,7 +117,8 @@ export class CommitAgent implements CommittedAgent {
     }
     const survived: CommittedTransaction[] = [];
     const open: CommittedTransaction[] = [];
-    for (const [transaction, judgement] of judgements) {
+    for (const transaction of transactions) {
+      const judgement = judgements.get(transaction)!;
       if (judgement.verdict === 'open') open.push(transaction);
       else if (judgement.verdict === 'survived') {
         survived.push(transaction);
