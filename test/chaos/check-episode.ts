@@ -24,7 +24,7 @@ export function checkEpisode(episode: Episode): Verdict {
   const losses: LossWindow[] = blows
     .filter(({ promotions }) => isAsynchronous && promotions > 0)
     .map(({ begunAt, overAt, promotions }) => ({ begunAt, overAt, failovers: promotions }));
-  const reported = new Set(episode.reported);
+  const reported = new Map(episode.reported.map(({ marker, outcome }) => [marker, outcome]));
   const once = checkExactlyOnce(transactions, presentEffects(finalState), {
     losses,
     reported: circumstances.lostCommits === null ? null : reported,

@@ -16,10 +16,10 @@ const RECORDED = [
   'limitReached',
   'featureUnavailable',
   'providerFailed',
+  'commitTokenUnavailable',
+  'tokenPurgeFailed',
+  'lostCommit',
 ] as const satisfies readonly (keyof FailoverEventMap)[];
-
-/** Not in the map of every build. */
-const LOST_COMMIT = 'lostCommit';
 
 /** Writes the driver's events into the history. */
 export function recordDriverEvents(driver: FailoverEvents, history: History): void {
@@ -31,9 +31,7 @@ export function recordDriverEvents(driver: FailoverEvents, history: History): vo
   driver.on('commitResolved', ({ outcome, reason }) => {
     if (outcome === 'unknown') history.unknownResolution(reason);
   });
-  driver.on(LOST_COMMIT as keyof FailoverEventMap, (event: unknown) => {
-    history.driverEvent(LOST_COMMIT, event);
-    const { statements } = event as { readonly statements: unknown };
-    for (const marker of new Set(markersIn(JSON.stringify(statements)))) history.reportedLost(marker);
+  driver.on('lostCommit', ({ statements, outcome }) => {
+    for (const marker of new Set(statements.flatMap(markersIn))) history.reportedLost({ marker, outcome });
   });
 }

@@ -8,7 +8,7 @@ export interface DriverMode {
   readonly failover: FailoverOptions;
   /** The database has the objects of commit tokens. */
   readonly tokens: boolean;
-  /** What the driver does with lost commits; null if it is a build that says nothing of them. */
+  /** What the driver does with lost commits; null if it says nothing of them. */
   readonly lostCommits: 'report' | 'reapply' | null;
 }
 
@@ -29,7 +29,7 @@ export function driverMode({ commitOutcome, lostCommits }: ChaosOptions): Driver
   return {
     failover: failover,
     tokens: commitOutcome === 'token' || commitOutcome === 'auto',
-    lostCommits: lostCommits ?? (accepts('lostCommits', 'report') ? 'report' : null),
+    lostCommits: lostCommits === 'ignore' ? null : (lostCommits ?? 'report'),
   };
 }
 

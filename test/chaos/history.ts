@@ -26,14 +26,20 @@ export interface FinalState {
   readonly rows: ParentsAndChildren;
 }
 
+/** What a `lostCommit` event says of a transaction. */
+export interface LossReport {
+  readonly marker: string;
+  /** `unknown`: it may be there all the same. */
+  readonly outcome: 'lost' | 'unknown';
+}
+
 /** Everything that was seen while one cluster lived. */
 export interface Episode {
   readonly circumstances: Circumstances;
   readonly transactions: readonly Transaction[];
   readonly blows: readonly Blow[];
   readonly resolutions: readonly UnknownResolution[];
-  /** Markers of the transactions that the driver has reported as lost. */
-  readonly reported: readonly string[];
+  readonly reported: readonly LossReport[];
   readonly finalState: FinalState;
 }
 
@@ -50,7 +56,7 @@ type Line =
   | { readonly type: 'blow'; readonly value: Blow }
   | { readonly type: 'driver'; readonly time: number; readonly event: string; readonly value: unknown }
   | { readonly type: 'resolution'; readonly value: UnknownResolution }
-  | { readonly type: 'reported'; readonly value: string }
+  | { readonly type: 'reported'; readonly value: LossReport }
   | { readonly type: 'final'; readonly value: FinalState };
 
 /** Writes everything down as it happens, one JSON object a line, and keeps what the checks need. */
@@ -58,7 +64,7 @@ export class History {
   readonly transactions: Transaction[] = [];
   readonly blows: Blow[] = [];
   readonly resolutions: UnknownResolution[] = [];
-  readonly reported: string[] = [];
+  readonly reported: LossReport[] = [];
   readonly #circumstances: Circumstances;
   readonly #file: WriteStream;
 
@@ -93,9 +99,9 @@ export class History {
     this.#write({ type: 'resolution', value });
   }
 
-  reportedLost(marker: string): void {
-    this.reported.push(marker);
-    this.#write({ type: 'reported', value: marker });
+  reportedLost(report: LossReport): void {
+    this.reported.push(report);
+    this.#write({ type: 'reported', value: report });
   }
 
   /** Closes the file. */
@@ -122,7 +128,7 @@ export function readEpisode(path: string): Episode {
   const transactions: Transaction[] = [];
   const blows: Blow[] = [];
   const resolutions: UnknownResolution[] = [];
-  const reported: string[] = [];
+  const reported: LossReport[] = [];
   let circumstances: Circumstances | undefined;
   let finalState: FinalState | undefined;
   for (const text of readFileSync(path, 'utf8').split('\n')) {

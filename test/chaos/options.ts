@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 
 export const COMMIT_OUTCOMES = ['auto', 'token', 'logPosition', 'none'] as const;
 export type CommitOutcome = (typeof COMMIT_OUTCOMES)[number];
-export const LOST_COMMITS = ['report', 'reapply'] as const;
+export const LOST_COMMITS = ['report', 'reapply', 'ignore'] as const;
 export type LostCommits = (typeof LOST_COMMITS)[number];
 export const REPLICATIONS = ['asynchronous', 'synchronous'] as const;
 export type Replication = (typeof REPLICATIONS)[number];
@@ -37,7 +37,7 @@ befalls clusters, and holds everything that the workers were told against each o
   --replication <r>     asynchronous, synchronous or both by turns (default both)
   --commit-outcome <m>  failover.commitOutcome: token (default), auto, logPosition or none;
                         with the first two no outcome may be unknown
-  --lost-commits <m>    failover.lostCommits: report or reapply
+  --lost-commits <m>    failover.lostCommits: report (the driver's default), reapply or ignore
   --acts <a,b>          only these faults (default all; 'npm run chaos -- --acts help' names them)
   --history <dir>       keeps the histories there; default: kept in a temporary directory if anything is wrong
   --check <file>        checks a kept history again

@@ -21,9 +21,9 @@ export function markerComment(marker: string): string {
   return `/* chaos ${marker} */`;
 }
 
-/** The markers in a text, or in several. */
-export function markersIn(texts: string): string[] {
-  return [...texts.matchAll(/\/\* chaos (\S+) \*\//g)].map((match) => match[1]!);
+/** The markers in a text. */
+export function markersIn(text: string): string[] {
+  return [...text.matchAll(/\/\* chaos (\S+) \*\//g)].map((match) => match[1]!);
 }
 
 /** One transaction while it runs: sends statements in one of the forms that applications use, and notes what it sees. */

@@ -3,8 +3,8 @@ import type { LossWindow, Transaction, Violation } from '../transaction.ts';
 export interface ExactlyOnceOptions {
   /** When asynchronous replication may have lost what was acknowledged. Default: never. */
   readonly losses?: readonly LossWindow[];
-  /** Markers of the transactions that the driver has reported as lost; null if it does not report any. */
-  readonly reported?: ReadonlySet<string> | null;
+  /** Markers of the transactions that the driver has reported, and as what; null if it does not report any. */
+  readonly reported?: ReadonlyMap<string, 'lost' | 'unknown'> | null;
 }
 
 export interface ExactlyOnceFindings {
@@ -51,12 +51,13 @@ export function checkExactlyOnce(
     if (status === 'fail' && there.length + possible.length > 0)
       report('failed one present', `is there: ${[...there, ...possible].join(', ')}`);
     const isLost = status === 'ok' && effects.length > 0 && there.length === 0;
-    const isReported = reported?.has(transaction.marker) ?? false;
+    const reportedAs = reported?.get(transaction.marker);
     if (isLost) {
       lost.push(transaction);
       if (!isExcused(transaction, losses)) report('lost', `is not there: ${effects.join(', ')}`);
-      else if (reported !== null && !isReported) report('lost in silence', 'is lost and was not reported');
-    } else if (isReported) {
+      else if (reported !== null && reportedAs === undefined)
+        report('lost in silence', 'is lost and was not reported');
+    } else if (reportedAs === 'lost') {
       report('reported as lost', there.length > 0 ? 'is there' : 'was not acknowledged');
     }
   }

@@ -74,10 +74,16 @@ describe('the effects of transactions', () => {
 
   it('are reported if and only if they are lost', () => {
     const losses = [loss];
-    const reported = (...markers: string[]): ExactlyOnceOptions => ({ losses, reported: new Set(markers) });
+    const reported = (...markers: string[]): ExactlyOnceOptions => ({
+      losses,
+      reported: new Map(markers.map((marker) => [marker, 'lost'])),
+    });
     expect(check([written], {}, reported('a')).rules).toEqual([]);
     expect(check([written], {}, reported()).rules).toEqual(['lost in silence']);
     expect(check([written], { x: 1, y: 1 }, reported('a')).rules).toEqual(['reported as lost']);
     expect(check([{ ...written, status: 'fail' }], {}, reported('a')).rules).toEqual(['reported as lost']);
+    const perhaps: ExactlyOnceOptions = { losses, reported: new Map([['a', 'unknown']]) };
+    expect(check([written], {}, perhaps).rules).toEqual([]);
+    expect(check([written], { x: 1, y: 1 }, perhaps).rules).toEqual([]);
   });
 });
