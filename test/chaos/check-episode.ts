@@ -28,6 +28,7 @@ export function checkEpisode(episode: Episode): Verdict {
   const once = checkExactlyOnce(transactions, presentEffects(finalState), {
     losses,
     reported: circumstances.lostCommits === null ? null : reported,
+    mayBeUnknown: circumstances.mayBeUnknown,
   });
   const lists = checkLists(transactions, new Map(finalState.lists), losses);
   return {

@@ -5,6 +5,8 @@ export interface ExactlyOnceOptions {
   readonly losses?: readonly LossWindow[];
   /** Markers of the transactions that the driver has reported, and as what; null if it does not report any. */
   readonly reported?: ReadonlyMap<string, 'lost' | 'unknown'> | null;
+  /** With tokens the driver knows of each whether it is lost. Default true. */
+  readonly mayBeUnknown?: boolean;
 }
 
 export interface ExactlyOnceFindings {
@@ -24,7 +26,7 @@ export interface ExactlyOnceFindings {
 export function checkExactlyOnce(
   history: readonly Transaction[],
   present: ReadonlyMap<string, number>,
-  { losses = [], reported = null }: ExactlyOnceOptions = {},
+  { losses = [], reported = null, mayBeUnknown = true }: ExactlyOnceOptions = {},
 ): ExactlyOnceFindings {
   const violations: Violation[] = [];
   const lost: Transaction[] = [];
@@ -52,6 +54,8 @@ export function checkExactlyOnce(
       report('failed one present', `is there: ${[...there, ...possible].join(', ')}`);
     const isLost = status === 'ok' && effects.length > 0 && there.length === 0;
     const reportedAs = reported?.get(transaction.marker);
+    if (reportedAs === 'unknown' && !mayBeUnknown)
+      report('reported as unknown', 'should be known with tokens');
     if (isLost) {
       lost.push(transaction);
       if (!isExcused(transaction, losses)) report('lost', `is not there: ${effects.join(', ')}`);
