@@ -380,7 +380,7 @@ export class ModelSession {
     this.#planIsFinal = true;
     // A process that can't be ended holds its locks: nothing runs again beside it.
     if (outcome === 'not-committed') {
-      if (random.chance(15)) this.#isRefused = true;
+      if (random.chance(30)) this.#isRefused = true;
       else this.bury('origin');
     }
     const isFinal = outcome === 'unknown';

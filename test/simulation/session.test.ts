@@ -62,7 +62,7 @@ function simulate(seed: number): World {
       else if (random.chance(3))
         session.dispatch({ kind: random.pick(['failed', 'close-requested'] as const) });
     }
-    if (random.chance(50)) for (let i = 0; i < 20; i++) session.serveZombie();
+    for (let i = 0; i < 20; i++) session.serveZombie();
     settle(session, random);
     application.finish();
     settle(session, random);

@@ -130,7 +130,9 @@ export class TokenKeeper {
     const { journal, pending } = this.#conversation;
     const ending = endingOf(unit);
     if (journal.open) {
-      if (journal.status === FAILED || !this.#host.mayHaveWritten) return null;
+      // Without its journal nobody knows what ran.
+      const mayHaveWritten = this.#host.mayHaveWritten || journal.unreplayable !== null;
+      if (journal.status === FAILED || !mayHaveWritten) return null;
       switch (ending) {
         case 'commit':
         case 'commit-and-chain':
@@ -162,8 +164,7 @@ export class TokenKeeper {
     }
     token.refused(refusal);
     // The COMMIT behind it has become a ROLLBACK: its answer is not for the application.
-    // Behind COMMIT AND CHAIN another transaction would be open, which it would not be had the COMMIT failed.
-    if (!isForApplication(refusal) || endingOf(unit) === 'commit-and-chain') this.#host.tokenRefused(unit);
+    if (!isForApplication(refusal)) this.#host.tokenRefused(unit);
   }
 
   /** The unit is answered. What was skipped behind an error has prepared nothing. */

@@ -15,11 +15,9 @@ export const SCHEMA = `
   CREATE CONSTRAINT TRIGGER grumble AFTER INSERT ON late DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION grumble();
   CREATE TABLE seen (q text);
   CREATE TABLE ruled (id int);
-  CREATE RULE also AS ON INSERT TO ruled DO ALSO SELECT 'told ' || NEW.id AS told;
-  CREATE TABLE nothing (id int); CREATE RULE nothing AS ON INSERT TO nothing DO INSTEAD NOTHING;
-  CREATE TABLE two (id int); CREATE RULE two AS ON INSERT TO two DO INSTEAD (INSERT INTO t VALUES (NEW.id); INSERT INTO loud VALUES (NEW.id));
+  CREATE TABLE nothing (id int);
+  CREATE TABLE two (id int);
   CREATE TABLE answers (id int);
-  CREATE RULE answers AS ON INSERT TO answers DO INSTEAD SELECT NEW.id AS id;
   CREATE VIEW view AS SELECT * FROM t;
   CREATE MATERIALIZED VIEW stored AS SELECT * FROM t; CREATE UNIQUE INDEX ON stored (id);
   CREATE TYPE mood AS ENUM ('sad');
@@ -94,12 +92,12 @@ export const STATEMENTS: readonly string[] = [
   `CALL commits()`,
   `CALL answering(90)`,
   // ---- rules
-  `INSERT INTO ruled VALUES (1)`,
-  `INSERT INTO answers VALUES (1)`,
+  `CREATE RULE also AS ON INSERT TO ruled DO ALSO SELECT 'told ' || NEW.id AS told;;;INSERT INTO ruled VALUES (1)`,
+  `CREATE RULE answers AS ON INSERT TO answers DO INSTEAD SELECT NEW.id AS id;;;INSERT INTO answers VALUES (1)`,
   `UPDATE pg_settings SET setting = '1' WHERE name = 'work_mem'`,
-  `INSERT INTO nothing VALUES (1)`,
-  `INSERT INTO two VALUES (70)`,
-  `INSERT INTO two VALUES (1)`,
+  `CREATE RULE nothing AS ON INSERT TO nothing DO INSTEAD NOTHING;;;INSERT INTO nothing VALUES (1)`,
+  `CREATE RULE two AS ON INSERT TO two DO INSTEAD (INSERT INTO t VALUES (NEW.id); INSERT INTO loud VALUES (NEW.id));;;INSERT INTO two VALUES (70)`,
+  `CREATE RULE two AS ON INSERT TO two DO INSTEAD (INSERT INTO t VALUES (NEW.id); INSERT INTO loud VALUES (NEW.id));;;INSERT INTO two VALUES (1)`,
   // ---- errors
   `INSRT INTO t VALUES (1)`,
   `INSERT INTO t VALUES (10`,
@@ -232,7 +230,7 @@ export const STATEMENTS: readonly string[] = [
   `INSERT INTO t VALUES (300); SELECT 1; -- c`,
   `INSERT INTO t VALUES (300); SELECT $1`,
   `INSERT INTO t VALUES (300); INSERT INTO child VALUES (1, 999)`,
-  `INSERT INTO t VALUES (300); INSERT INTO ruled VALUES (1)`,
+  `CREATE RULE also AS ON INSERT TO ruled DO ALSO SELECT 'told ' || NEW.id AS told;;;INSERT INTO t VALUES (300); INSERT INTO ruled VALUES (1)`,
   `INSERT INTO late VALUES (300); INSERT INTO loud VALUES (1)`,
   `INSERT INTO t VALUES (300); ROLLBACK; INSERT INTO t VALUES (301)`,
   `INSERT INTO t VALUES (300); COMMIT; INSERT INTO t VALUES (301)`,

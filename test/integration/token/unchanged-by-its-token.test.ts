@@ -21,12 +21,15 @@ const FORMS: readonly { readonly name: string; readonly query: (text: string) =>
 type Seen = Record<string, unknown>;
 
 async function run(
+  owner: pg.Client,
   client: pg.Client,
   form: (text: string) => pg.QueryConfig,
   script: string,
 ): Promise<unknown[]> {
   await client.query('ROLLBACK').catch(() => undefined);
-  await client.query(SCHEMA);
+  await owner.query(SCHEMA);
+  await client.query('SET search_path = work, public');
+  const { rows: processes } = await client.query('SELECT pg_backend_pid() AS pid');
   const seen: unknown[] = [];
   const onNotice = (notice: unknown): void => {
     seen.push({ notice: withoutPlace(fieldsOf(notice as Error)) });
@@ -55,6 +58,9 @@ async function run(
     )
     .catch((error: unknown) => ({ rows: [(error as Error).message] }));
   seen.push(left.rows);
+  // A token is never in the way of an ordinary error.
+  const after = await client.query('SELECT pg_backend_pid() AS pid');
+  seen.push(after.rows[0]?.pid === processes[0]?.pid ? 'the same process' : 'another process');
   return seen;
 }
 
@@ -74,14 +80,16 @@ function resultOf({ command, rowCount, rows, fields }: pg.QueryResult): Seen {
 }
 
 /** Where in the server's source it was raised is nobody's business; the protocol tells how long the message was. */
-function withoutPlace({ file: _file, line: _line, routine: _routine, length: _length, ...rest }: Seen): Seen {
-  return rest;
+function withoutPlace(error: Seen): Seen {
+  return { ...error, file: null, line: null, routine: null, length: null };
 }
 
 describe.each((process.env['V'] ?? '15,18').split(','))(
   'a statement with its token, PostgreSQL %s',
   (version) => {
     let node: PostgresNode;
+    let owning: pg.Client | null = null;
+    let isOwning = false;
     const clients = new Map<typeof pg.Client, pg.Client>();
 
     beforeAll(async () => {
@@ -109,6 +117,14 @@ describe.each((process.env['V'] ?? '15,18').split(','))(
       for (const client of open) client.end().catch(() => undefined);
     }
 
+    /** Makes the schema, so that the others have defined nothing themselves. */
+    async function owner(): Promise<pg.Client> {
+      owning ??= new pg.Client(node.superuserConfig({ application_name: 'owner' }));
+      if (!isOwning) await owning.connect();
+      isOwning = true;
+      return owning;
+    }
+
     async function client(of: typeof pg.Client): Promise<pg.Client> {
       let made = clients.get(of);
       if (made === undefined) {
@@ -125,8 +141,8 @@ describe.each((process.env['V'] ?? '15,18').split(','))(
     for (const { name, query } of FORMS) {
       describe(name, () => {
         it.each(STATEMENTS.map((text) => [text]))('%j', { timeout: 6_000 }, async (text) => {
-          const expected = await run(await client(pg.Client), query, text);
-          expect(await run(await client(holdfast.Client), query, text)).toEqual(expected);
+          const expected = await run(await owner(), await client(pg.Client), query, text);
+          expect(await run(await owner(), await client(holdfast.Client), query, text)).toEqual(expected);
         });
       });
     }

@@ -1,6 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { afterGivingUp, afterVerdict, afterWithdrawal, planLoss } from '../../../src/session/loss-plan.ts';
+import {
+  afterGivingUp,
+  afterVerdict,
+  afterWithdrawal,
+  planLoss,
+  resolveAgain,
+} from '../../../src/session/loss-plan.ts';
 import type {
   Fate,
   LossPlan,
@@ -60,7 +66,7 @@ function check(
       doom,
       resolve: null,
     });
-    expect(violation(plan, plan.fates.indexOf('again'))).toBeNull();
+    expect(violation(plan, new Set([plan.fates.indexOf('again')]))).toBeNull();
   });
 }
 
@@ -416,6 +422,62 @@ scenarios('pipelined units behind the end of a transaction', [
   ],
 ]);
 
+const tokened = (unit: PendingUnit, more: Partial<PendingUnit> = {}): PendingUnit => ({
+  ...unit,
+  hasToken: true,
+  ...more,
+});
+const fenced: Verdict = { outcome: 'not-committed', isFinal: false };
+const committed: Verdict = { outcome: 'committed', isFinal: false };
+
+describe('R3: an autocommit write with a token is in doubt until it is asked for', () => {
+  const after = (verdict: Verdict, unit: PendingUnit): LossPlan => afterVerdict(autocommit(unit), 0, verdict);
+
+  it('before anything is decided', () => {
+    expect(planLoss(autocommit(tokened(write))).resolve).toBe(0);
+  });
+
+  check(
+    'committed, and its answer had come',
+    after(committed, tokened(write, { isAnswered: true })),
+    'none',
+    ['finish'],
+  );
+  check('committed, and its answer is lost', after(committed, tokened(write)), 'none', ['lost']);
+  check('not committed', after(fenced, tokened(write)), 'none', ['again']);
+  check('unknown', after(found('unknown'), tokened(write)), 'none', ['unknown']);
+  check('not committed, and it may have acted outside (A7)', after(fenced, tokened(writeElsewhere)), 'none', [
+    'unknown',
+  ]);
+  check(
+    'the server had refused its token',
+    planLoss(autocommit(tokened(write, { proof: 'rolled-back' }))),
+    'none',
+    ['again'],
+  );
+
+  it('not committed, and part of its result had been given (R11)', () => {
+    expect(after(fenced, tokened(write, { given: true })).fates).toEqual(['undone']);
+  });
+
+  it('one after the other', () => {
+    const first = planLoss(autocommit(tokened(write), tokened(write, { isAnswered: true }), unsent(write)));
+    const second = afterVerdict(first.situation, 0, fenced);
+    expect(second.resolve).toBe(1);
+    expect(afterVerdict(second.situation, 1, committed)).toMatchObject({
+      resolve: null,
+      fates: ['again', 'finish', 'send'],
+    });
+  });
+
+  it('and again on the next server', () => {
+    const plan = after(fenced, tokened(write));
+    expect(resolveAgain(plan).resolve).toBe(0);
+    const unknown = after(found('unknown'), tokened(write));
+    expect(resolveAgain(unknown)).toBe(unknown);
+  });
+});
+
 describe('the replay was given up', () => {
   it('dooms the session with its reason (R5)', () => {
     const plan = afterGivingUp(planLoss(inTransaction(write, unsent(commit))), {
@@ -486,23 +548,72 @@ const situations: fc.Arbitrary<LossSituation> = fc
     sent: fc.nat(5),
     proof: fc.constantFrom('nothing', 'nothing', 'failed', 'completed', 'committed'),
     pending: fc.array(fc.record({ kind: fc.constantFrom(...kinds), dropped: fc.nat(9) }), { maxLength: 5 }),
+    tokens: fc.array(fc.boolean(), { minLength: 5, maxLength: 5 }),
+    given: fc.boolean(),
+    isAnswered: fc.boolean(),
+    isRefused: fc.nat(5),
     // pg ends a pipelined connection when it gives up on something, so then one unit is under way.
     gaveUp: fc.boolean(),
   })
-  .map(({ open, unreplayable: reason, mark: state, sent, proof, pending, gaveUp }) => ({
-    open,
-    failed: false,
-    unreplayable: open ? reason : null,
-    givenUp: null,
-    mark: state,
-    pending: pending.slice(0, gaveUp ? 1 : 5).map(({ kind, dropped }, i): PendingUnit => ({
-      ...kind,
-      sent: i < sent,
-      repeatable: kind.repeatable && dropped > 0,
-      proof: i === 0 && sent > 0 ? possibleProof(kind, proof) : 'nothing',
-      withdrawn: gaveUp,
-    })),
-  }));
+  .map(
+    ({
+      open,
+      unreplayable: reason,
+      mark: state,
+      sent,
+      proof,
+      pending,
+      gaveUp,
+      tokens,
+      given,
+      isAnswered,
+      isRefused,
+    }) => ({
+      open,
+      failed: false,
+      unreplayable: open ? reason : null,
+      givenUp: null,
+      mark: state,
+      pending: pending.slice(0, gaveUp ? 1 : 5).map(({ kind, dropped }, i): PendingUnit => {
+        // A Query's answer that is complete behind its commit is one without a token.
+        const isCompleted = i === 0 && possibleProof(kind, proof) === 'completed';
+        const hasToken = !isCompleted && i < sent && tokens[i]! && mayHaveToken(kind, open && i === 0);
+        return {
+          ...kind,
+          sent: i < sent,
+          repeatable: kind.repeatable && dropped > 0,
+          proof:
+            hasToken && i === 0 && isRefused === 0
+              ? 'rolled-back'
+              : i === 0 && sent > 0
+                ? possibleProof(kind, proof)
+                : 'nothing',
+          hasToken,
+          given: i === 0 && hasToken && given,
+          isAnswered: hasToken && isAnswered,
+          withdrawn: gaveUp,
+        };
+      }),
+    }),
+  );
+
+/** As the keeper decides: an autocommit write, a COMMIT, a string that ends in one. */
+function mayHaveToken(unit: PendingUnit, isOpen: boolean): boolean {
+  switch (unit.ending) {
+    case 'none':
+      return !isOpen && !unit.opens;
+    case 'trailing-commit':
+      return true;
+    case 'commit':
+    case 'commit-and-chain':
+    case 'prepare':
+      return isOpen;
+    case 'rollback':
+    case 'commit-inside':
+    case 'unclear':
+      return false;
+  }
+}
 
 function possibleProof(unit: PendingUnit, proof: PendingUnit['proof']): PendingUnit['proof'] {
   if (proof === 'committed') return unit.ending === 'none' || unit.ending === 'rollback' ? 'nothing' : proof;
@@ -512,19 +623,36 @@ function possibleProof(unit: PendingUnit, proof: PendingUnit['proof']): PendingU
 
 const OUTCOMES = ['committed', 'not-committed', 'unknown'] as const;
 
-/** Every plan that can be reached from the situation, with the unit that is known not to have committed. */
-function finalPlans(
-  situation: LossSituation,
-): { readonly plan: LossPlan; readonly notCommitted: number | null }[] {
-  const plan = planLoss(situation);
-  const notCommitted = situation.pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
-  if (plan.resolve === null)
-    return [{ plan, notCommitted: situation.mark === 'no-xid' ? notCommitted : null }];
-  const { resolve } = plan;
-  return OUTCOMES.map((outcome) => ({
-    plan: afterVerdict(situation, resolve, found(outcome)),
-    notCommitted: outcome === 'not-committed' ? resolve : null,
-  }));
+/** Every plan that can be reached from the situation, with the units that are known not to have committed. */
+function finalPlans(situation: LossSituation): readonly FinalPlan[] {
+  const known = new Set(situation.pending.flatMap(({ proof }, i) => (proof === 'rolled-back' ? [i] : [])));
+  const ending = situation.pending.findIndex((unit) => unit.sent && unit.ending !== 'none');
+  if (situation.mark === 'no-xid') known.add(ending);
+  const plans: FinalPlan[] = [];
+  const follow = (plan: LossPlan, notCommitted: ReadonlySet<number>): void => {
+    const { resolve } = plan;
+    if (resolve === null) {
+      plans.push({ plan, notCommitted });
+      return;
+    }
+    const unit = plan.situation.pending[resolve]!;
+    expect(unit.verdict).toBeNull(); // Nothing is asked twice.
+    for (const outcome of OUTCOMES) {
+      const verdict = unit.hasToken ? { outcome, isFinal: outcome === 'unknown' } : found(outcome);
+      const isNot = outcome === 'not-committed';
+      follow(
+        afterVerdict(plan.situation, resolve, verdict),
+        isNot ? new Set([...notCommitted, resolve]) : notCommitted,
+      );
+    }
+  };
+  follow(planLoss(situation), known);
+  return plans;
+}
+
+interface FinalPlan {
+  readonly plan: LossPlan;
+  readonly notCommitted: ReadonlySet<number>;
 }
 
 const RUNS = 20_000;
@@ -569,6 +697,7 @@ describe('in any situation', () => {
             const onlyRead =
               situation.open && situation.mark === 'only-read' && i === 0 && unit.ending === 'commit';
             expect(onlyRead || unit.proof === 'committed' || unit.proof === 'completed').toBe(true);
+            if (unit.hasToken && !situation.open) expect(unit.isAnswered).toBe(true);
           }
           if (fate === 'finish-failed') expect(unit.proof).toBe('failed');
           if (fate === 'finish-rollback') expect(unit.ending).toBe('rollback');
@@ -576,7 +705,7 @@ describe('in any situation', () => {
         }
         if (plan.resolve === null) return;
         expect(pending[plan.resolve]).toMatchObject({ sent: true });
-        expect(situation.mark).toBe('known');
+        expect(situation.mark === 'known' || pending[plan.resolve]!.hasToken).toBe(true);
         for (const outcome of ['not-committed', 'unknown'] as const) {
           const { fates } = afterVerdict(situation, plan.resolve, found(outcome));
           expect(fates[plan.resolve]).not.toMatch(/^(finish|lost)$/);
@@ -592,11 +721,48 @@ describe('in any situation', () => {
         const { fates } = planLoss(situation);
         for (const [i, unit] of situation.pending.entries()) {
           const mayCommit = unit.sent && unit.ending !== 'none' && unit.ending !== 'rollback';
-          if (mayCommit && fates[i] === 'again')
+          if (mayCommit && fates[i] === 'again' && unit.proof !== 'rolled-back')
             expect(situation).toMatchObject({ open: true, mark: 'no-xid' });
         }
       }),
       { numRuns: RUNS },
+    );
+  });
+
+  it('a replay that is given up leaves nothing open to ask, and nothing that runs of its transaction', () => {
+    fc.assert(
+      fc.property(situations, (situation) => {
+        for (const { plan, notCommitted } of finalPlans(situation)) {
+          if (plan.transaction !== 'replay') continue;
+          const after = afterGivingUp(plan, { kind: 'diverged', reason: 'other rows' });
+          expect(after.resolve).toBeNull();
+          expect(after.transaction).toBe('gone');
+          expect(violation(after, notCommitted)).toBeNull();
+          // Nor does it come back on a third server, whatever is found there.
+          for (const again of finalPlans(resolveAgain(after).situation))
+            expect(again.plan.transaction).not.toBe('replay');
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+
+  it('on a third server all is asked again that need not hold there, and the plans are the same', () => {
+    fc.assert(
+      fc.property(situations, (situation) => {
+        for (const { plan } of finalPlans(situation)) {
+          const again = resolveAgain(plan);
+          const open = again.situation.pending.filter(({ verdict }) => verdict !== null && !verdict.isFinal);
+          expect(open).toEqual([]);
+          for (const { plan: next, notCommitted } of finalPlans(again.situation)) {
+            const stillKnown = next.situation.pending.flatMap(({ verdict }, i) =>
+              verdict?.outcome === 'not-committed' ? [i] : [],
+            );
+            expect(violation(next, new Set([...notCommitted, ...stillKnown]))).toBeNull();
+          }
+        }
+      }),
+      { numRuns: RUNS / 4 },
     );
   });
 

@@ -73,10 +73,10 @@ function opensOrKeeps(unit: PendingUnit, open: boolean): boolean {
 
 /**
  * What is wrong with a final plan (one with `resolve` null): a statement that could take effect twice, or in
- * autocommit though the application meant it to be in a transaction. `inDoubt` is the unit on which a verdict was
- * reached that it did not commit.
+ * autocommit though the application meant it to be in a transaction. `notCommitted`: the units of which it is
+ * known that they left nothing behind.
  */
-export function violation(plan: LossPlan, notCommitted: number | null = null): string | null {
+export function violation(plan: LossPlan, notCommitted: ReadonlySet<number> = new Set()): string | null {
   const { pending, open } = plan.situation;
   if (plan.fates.length !== pending.length) return `${plan.fates.length} fates for ${pending.length} units`;
   let believed = open;
@@ -95,12 +95,16 @@ export function violation(plan: LossPlan, notCommitted: number | null = null): s
     if (fate === 'send' && (unit.sent || unit.withdrawn))
       return `unit ${i} is sent as if it never had been, or was withdrawn`;
     if (fate === 'again' && unit.actsOutside !== null) return `unit ${i} acts outside the database twice`;
+    if (fate === 'again' && unit.given && unit.hasToken && unrepeatable && !believed)
+      return `unit ${i} commits before the rest of its answer can be compared`;
+    if (fate === 'undone' && !notCommitted.has(i))
+      return `unit ${i} is told as undone, and may have committed`;
     if (fate === 'again' && !unit.sent) return `unit ${i} is run again and never was`;
     if (fate === 'refuse' && unrepeatable && !believed && !open)
       return `unit ${i} is told as rolled back, and may have committed`;
     if (fate === 'withdraw' && unrepeatable) return `unit ${i} is told as never sent, and was`;
     if (runs && believed && !serverOpen && unit.ending !== 'rollback') return `unit ${i} runs in autocommit`;
-    if (fate === 'again' && unrepeatable && !rolledBack && i !== notCommitted)
+    if (fate === 'again' && unrepeatable && !rolledBack && !notCommitted.has(i))
       return `unit ${i} may take effect twice`;
     believed = opensOrKeeps(unit, believed);
     // What the server itself refused has opened nothing, with any driver.

@@ -146,7 +146,7 @@ const joined = fc
 /** Whatever is done around it, a token behind it would be in another transaction. */
 function commitsByItself(statement: unknown): boolean {
   const node = nodeOf(statement);
-  if (node === null || node === undefined) return false;
+  if (node === undefined) return false;
   if (node.tag === 'DoStmt') return /commit/i.test(JSON.stringify(node));
   if (node.tag === 'DiscardStmt') return false; // Refused in a string of several.
   return node.tag === 'TransactionStmt' || isSelfCommitting(node);
