@@ -34,6 +34,8 @@ export class TransactionRun {
   readonly observations: Observation[] = [];
   readonly effects: string[] = [];
   readonly possibleEffects: string[] = [];
+  /** Set if the whole transaction, BEGIN and COMMIT too, is one string. */
+  end: string | null = null;
   readonly #session: Queryable;
 
   constructor(marker: string, isolation: Isolation, random: SeededRandom, session: Queryable) {

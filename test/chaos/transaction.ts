@@ -80,7 +80,7 @@ export interface Transaction {
   readonly beganAt: number;
   /** When what ends it was sent; null if that never happened. */
   readonly endSentAt: number | null;
-  /** What ends it, in the application's words; null in autocommit. */
+  /** What ends it, in the application's words; null in autocommit. With autocommit: the whole transaction in a string. */
   readonly end: string | null;
   readonly endedAt: number;
   /** In their order. */

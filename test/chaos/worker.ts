@@ -85,7 +85,12 @@ export class Worker {
     const { pool } = this.#options;
     await this.#note(workload, 'READ COMMITTED', random, pool, async (run, beganAt) => {
       const { error } = await settle(body(run));
-      return { status: error === undefined ? 'ok' : statusOf(error), endSentAt: beganAt, error };
+      return {
+        status: error === undefined ? 'ok' : statusOf(error),
+        endSentAt: beganAt,
+        end: run.end,
+        error,
+      };
     });
   }
 

@@ -62,7 +62,10 @@ export class ListAppend implements Workload {
     );
     const statements = keys.map((key) => [APPEND, [key, this.#take(run, key)]] as const);
     if (kind === 'string') await run.writeString([...statements, ['SELECT 1', []]]);
-    else await run.writeString([['BEGIN', []], ...statements, ['COMMIT', []]]);
+    else {
+      run.end = 'BEGIN; …; COMMIT';
+      await run.writeString([['BEGIN', []], ...statements, ['COMMIT', []]]);
+    }
   }
 
   async #append(run: TransactionRun, key: number): Promise<void> {

@@ -85,7 +85,10 @@ describe('the effects of transactions', () => {
     const perhaps: ExactlyOnceOptions = { losses, reported: new Map([['a', 'unknown']]) };
     expect(check([written], {}, perhaps).rules).toEqual([]);
     expect(check([written], { x: 1, y: 1 }, perhaps).rules).toEqual([]);
+    expect(check([{ ...written, effects: [] }], {}, reported('a')).rules).toEqual([]);
     const withTokens = { ...perhaps, mayBeUnknown: false };
     expect(check([written], { x: 1, y: 1 }, withTokens).rules).toEqual(['reported as unknown']);
+    const inString: Transaction = { ...written, autocommit: true };
+    expect(check([inString], { x: 1, y: 1 }, withTokens).rules).toEqual([]);
   });
 });
