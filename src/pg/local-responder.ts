@@ -7,7 +7,7 @@ import type { ErrorPassage } from './error-passage.ts';
 import { abortedError, doomError, fateError } from './fate-errors.ts';
 import { endAnswer, errorAnswer, successAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
-import { endingOf, isAboutSavepoints } from './unit-facts.ts';
+import { endedPrepared, endingOf, isAboutSavepoints } from './unit-facts.ts';
 
 /** What the responder needs of its session. */
 export interface ResponderHost {
@@ -169,7 +169,7 @@ export class LocalResponder {
           const isOwed = ending === 'trailing-commit' && !unit.committed;
           return isOwed ? heldAnswer(unit, IDLE, commandComplete('COMMIT')) : heldAnswer(unit, IDLE);
         }
-        return successAnswer(bytes, ending === 'prepare' ? 'PREPARE TRANSACTION' : 'COMMIT', given);
+        return successAnswer(bytes, finishedTag(unit, ending), given);
       case 'finish-rollback':
         return successAnswer(bytes, 'ROLLBACK', given);
       case 'finish-failed':
@@ -234,6 +234,11 @@ export class LocalResponder {
     this.#isDoomTold = false;
     this.#host.doomEnded();
   }
+}
+
+function finishedTag(unit: PgUnit, ending: Ending): string {
+  if (ending === 'prepare') return 'PREPARE TRANSACTION';
+  return endedPrepared(unit)?.command ?? 'COMMIT';
 }
 
 /** What was kept back of its answer, and the end. */

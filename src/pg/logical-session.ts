@@ -35,7 +35,7 @@ import { TokenKeeper, type TokenHost } from './token/token-keeper.ts';
 import type { CommitMeans } from './commit-means.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
-import { releasesLocks } from './unit-facts.ts';
+import { preparedAs, releasesLocks } from './unit-facts.ts';
 import { SessionCancel } from './session-cancel.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
@@ -414,7 +414,11 @@ export class LogicalSession
     const { unit, status, wasOpen, ended } = completed;
     this.#recorder.completed(completed);
     if (unit.touchesSession) this.memory.ran(unit.texts);
-    if (unit.token !== null) this.tokens.answered(unit);
+    if (unit.token !== null) {
+      this.tokens.answered(unit);
+      const identifier = unit.committed ? preparedAs(unit) : null;
+      if (identifier !== null) this.context.tokens.prepared(identifier, unit.tokenKeys);
+    }
     this.#traffic.detach(unit);
     this.#journalMemory.keepAnswer(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.

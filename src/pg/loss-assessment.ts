@@ -1,6 +1,7 @@
 import { FAILED } from '../session/journal.ts';
 import { planLoss } from '../session/loss-plan.ts';
 import type { LossPlan, MarkState, PendingUnit } from '../session/loss-situation.ts';
+import type { CommitOutcomePolicy } from '../options.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { Conversation } from './conversation.ts';
 import { judgeUnits, type UnitJudgement } from './judge-units.ts';
@@ -11,6 +12,7 @@ import type { SessionMemory } from './session-memory.ts';
 import type { StatementText } from './statement-text.ts';
 import type { TransactionMarks } from './transaction-marks.ts';
 import {
+  endedPrepared,
   endingOf,
   isOrderSensitive,
   isSessionCommand,
@@ -153,7 +155,7 @@ export class LossAssessment {
   }
 
   #facts(judged: ReadonlyMap<PgUnit, UnitJudgement>): readonly PendingUnit[] {
-    const { conversation } = this.#session;
+    const { context, conversation } = this.#session;
     return conversation.pending.map((unit, index) => {
       const actsOutside = this.#mayHaveActedOutside(unit, judged) ? ACTED_OUTSIDE : null;
       const leavesNothingNew =
@@ -169,8 +171,8 @@ export class LossAssessment {
         repeatable: !unit.dropped && leavesNothingNew,
         actsOutside,
         proof: proofOf(unit),
-        hasToken: unit.tokenKeys.length > 0 && (unit.token !== null || unit.writtenTo === unit.start),
-        isAnswered: unit.token?.isReached === true && unit.error === null,
+        canBeResolved: canBeResolved(unit, context.options.commitOutcome),
+        isAnswered: (unit.token?.isReached === true && unit.error === null) || endedPrepared(unit) !== null,
         verdict: null,
         withdrawn: unit.withdrawn,
       };
@@ -210,4 +212,10 @@ export class LossAssessment {
     const mayHaveActed = ran.some((unit) => judged.get(unit)?.staysInside !== true);
     return this.#wasUncovered || mayHaveActed ? 'unknown' : 'no-xid';
   }
+}
+
+/** Apart from a mark, which is the transaction's. A COMMIT PREPARED is found out about by what is prepared. */
+function canBeResolved(unit: PgUnit, by: CommitOutcomePolicy): boolean {
+  if (unit.tokenKeys.length > 0) return unit.token !== null || unit.writtenTo === unit.start;
+  return by !== 'none' && endedPrepared(unit) !== null;
 }

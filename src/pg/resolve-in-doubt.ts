@@ -1,13 +1,14 @@
 import { resolveCommit, type CommitResolution, type ResolutionReason } from './commit-resolver.ts';
+import { resolvePreparedEnd, type PreparedResolution } from './resolve-prepared.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import type { LostServer } from './session-arrival.ts';
 import { resolveTokens, type TokensReason } from './token/resolve-tokens.ts';
-import { preparedAs } from './unit-facts.ts';
+import { endedPrepared, preparedAs } from './unit-facts.ts';
 
 /** What became of a unit in doubt. */
 export interface UnitResolution {
   readonly outcome: CommitResolution['outcome'];
-  readonly reason: ResolutionReason | TokensReason;
+  readonly reason: ResolutionReason | TokensReason | PreparedResolution['reason'];
   readonly isByToken: boolean;
 }
 
@@ -31,12 +32,28 @@ export async function resolveInDoubt(
   const { connection, probe, state } = session;
   if (connection === null || probe === null || origin === null || state.kind !== 'resolving') return null;
   const unit = session.conversation.pending[state.unit];
+  const backend = probe.incarnation === origin.probe.incarnation ? origin.backend : null;
+  const { tokens } = session.context;
+  const ended = unit === undefined ? null : endedPrepared(unit);
+  if (ended !== null) {
+    const keys = tokens.keysOfPrepared(ended.identifier);
+    const { schema } = tokens;
+    const resolution = await resolvePreparedEnd({
+      ...ended,
+      keys,
+      runner: connection,
+      schema,
+      backend,
+      signal,
+    });
+    return { ...resolution, isByToken: true };
+  }
   if (unit !== undefined && unit.tokenKeys.length > 0) {
     const resolution = await resolveTokens({
       keys: unit.tokenKeys,
       runner: connection,
-      schema: session.context.tokens.schema,
-      backend: probe.incarnation === origin.probe.incarnation ? origin.backend : null,
+      schema: tokens.schema,
+      backend,
       preparedAs: preparedInDoubt(session),
       signal,
     });

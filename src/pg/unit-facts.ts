@@ -2,6 +2,7 @@ import type { Ending, Proof } from '../session/loss-situation.ts';
 import { endingOfCommands, mayEndTransaction, type Command } from './command-facts.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { statementHeads } from './sql/leading-keywords.ts';
+import { tokens } from './sql/lexer.ts';
 
 /** What a unit's text says about transactions, by the lexer alone: known at once and without a server. */
 
@@ -74,9 +75,30 @@ export function proofOf(unit: PgUnit): Proof {
 
 /** The identifier that a PREPARE TRANSACTION gives; null for anything else. */
 export function preparedAs(unit: PgUnit): string | null {
-  if (endingOf(unit) !== 'prepare') return null;
-  const literal = /'((?:[^']|'')*)'/.exec(unit.texts[0]?.text ?? '')?.[1];
-  return literal?.replaceAll("''", "'") ?? null;
+  return endingOf(unit) === 'prepare' ? literalIn(unit) : null;
+}
+
+/** What a COMMIT PREPARED or ROLLBACK PREPARED ends, which is another transaction than its own; null for anything else. */
+export function endedPrepared(
+  unit: PgUnit,
+): { readonly command: 'COMMIT PREPARED' | 'ROLLBACK PREPARED'; readonly identifier: string } | null {
+  const commands = commandsOf(unit);
+  const [command] = commands;
+  if (commands.length !== 1 || (command !== 'commit-prepared' && command !== 'rollback-prepared'))
+    return null;
+  const identifier = literalIn(unit);
+  if (identifier === null) return null;
+  return { command: command === 'commit-prepared' ? 'COMMIT PREPARED' : 'ROLLBACK PREPARED', identifier };
+}
+
+/** The first plain string literal. */
+function literalIn(unit: PgUnit): string | null {
+  const text = unit.texts[0]?.text ?? '';
+  for (const { kind, start, end } of tokens(text)) {
+    if (kind !== 'string') continue;
+    return text[start] === "'" ? text.slice(start + 1, end - 1).replaceAll("''", "'") : null;
+  }
+  return null;
 }
 
 /** True if it may put the connection into copy mode, where hidden extended messages would kill the COPY. */

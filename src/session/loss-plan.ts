@@ -56,7 +56,7 @@ function planOpen(situation: LossSituation): LossPlan {
   if (isFailed && unit.ending === 'commit-inside') return decided(situation, ending, 'unknown');
   if (unit.verdict !== null) return decided(situation, ending, unit.verdict.outcome);
   if (situation.mark === 'no-xid' || isFailed) return decided(situation, ending, 'not-committed');
-  if (situation.mark !== 'known' && !unit.hasToken) return decided(situation, ending, 'unknown');
+  if (situation.mark !== 'known' && !unit.canBeResolved) return decided(situation, ending, 'unknown');
   return toResolve(situation, ending);
 }
 
@@ -319,7 +319,7 @@ function fateOutside(pending: readonly PendingUnit[], index: number): Fate | 'in
   if (unit.proof === 'rolled-back') return afterRollBack(unit);
   if (unit.proof === 'failed') return 'finish-failed';
   if (unit.proof === 'completed') return 'finish';
-  return unit.hasToken ? fateByToken(unit) : 'unknown';
+  return unit.canBeResolved ? fateByToken(unit) : 'unknown';
 }
 
 /** R3: what becomes of an autocommit write, or of a string that holds its whole transaction. */

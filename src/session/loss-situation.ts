@@ -58,8 +58,8 @@ export interface PendingUnit {
   /** Why it must not run a second time even if all that it did here was rolled back; null if it may (A7). */
   readonly actsOutside: string | null;
   readonly proof: Proof;
-  /** It went out with a commit token: its outcome can be found out (R3, R6). */
-  readonly hasToken: boolean;
+  /** Its outcome can be found out without a mark: it went out with a commit token, say (R3, R6). */
+  readonly canBeResolved: boolean;
   /** All of its answer but the end has come, so that nothing is lost if it took effect. */
   readonly isAnswered: boolean;
   /** What was found out about it on the new server; null if that was not asked. */

@@ -680,7 +680,7 @@ export class ModelSession {
       repeatable: onlyOpens(unit) || factsOf(unit).provedRead,
       actsOutside: null,
       proof: proofOf(unit),
-      hasToken: unit.tokenKeys.length > 0 && (unit.token !== null || unit.writtenTo === unit.start),
+      canBeResolved: unit.tokenKeys.length > 0 && (unit.token !== null || unit.writtenTo === unit.start),
       isAnswered: unit.token?.isReached === true && unit.error === null,
       verdict: null,
       withdrawn: unit.withdrawn,

@@ -12,6 +12,8 @@ import type { TokenRefusal } from './unit-token.ts';
 const ASK_AGAIN_MILLIS = 30_000;
 /** Clocks drift, and tokens are purged. */
 const MAX_KNOWN_MILLIS = 600_000;
+/** Prepared transactions whose tokens are remembered. */
+const MAX_PREPARED = 1_000;
 /** The statement is gone: it is prepared anew on the next connection. */
 const NO_SUCH_STATEMENT = '26000';
 /** Written by a READ ONLY transaction, into temporary tables say: it can't have a token. */
@@ -29,6 +31,8 @@ export class DatabaseTokens implements TokenSource {
     readonly isThere: boolean;
     readonly canPurge: boolean;
   } | null = null;
+
+  readonly #prepared = new Map<string, readonly Buffer[]>();
 
   constructor(schema: string, memory: TokenMemory) {
     this.schema = schema;
@@ -74,6 +78,17 @@ export class DatabaseTokens implements TokenSource {
 
   nextKey(): Buffer {
     return this.#memory.keys.next();
+  }
+
+  /** A transaction was prepared under this name, with these tokens: who ends it can be told what became of that. */
+  prepared(identifier: string, keys: readonly Buffer[]): void {
+    if (this.#prepared.size >= MAX_PREPARED) this.#prepared.clear();
+    this.#prepared.set(identifier, keys);
+  }
+
+  /** Empty if this process has not prepared it, or has forgotten. */
+  keysOfPrepared(identifier: string): readonly Buffer[] {
+    return this.#prepared.get(identifier) ?? [];
   }
 
   refused({ code }: TokenRefusal): boolean {

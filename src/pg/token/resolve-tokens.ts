@@ -63,7 +63,8 @@ async function resolvePrepared(
   }
 }
 
-async function isPrepared(runner: SqlRunner, identifier: string): Promise<boolean> {
+/** In the database of the connection. */
+export async function isPrepared(runner: SqlRunner, identifier: string): Promise<boolean> {
   const rows = await runner.run(PREPARED_SQL, [identifier]);
   return rows.length > 0;
 }

@@ -424,7 +424,7 @@ scenarios('pipelined units behind the end of a transaction', [
 
 const tokened = (unit: PendingUnit, more: Partial<PendingUnit> = {}): PendingUnit => ({
   ...unit,
-  hasToken: true,
+  canBeResolved: true,
   ...more,
 });
 const fenced: Verdict = { outcome: 'not-committed', isFinal: false };
@@ -577,20 +577,20 @@ const situations: fc.Arbitrary<LossSituation> = fc
       pending: pending.slice(0, gaveUp ? 1 : 5).map(({ kind, dropped }, i): PendingUnit => {
         // A Query's answer that is complete behind its commit is one without a token.
         const isCompleted = i === 0 && possibleProof(kind, proof) === 'completed';
-        const hasToken = !isCompleted && i < sent && tokens[i]! && mayHaveToken(kind, open && i === 0);
+        const canBeResolved = !isCompleted && i < sent && tokens[i]! && mayHaveToken(kind, open && i === 0);
         return {
           ...kind,
           sent: i < sent,
           repeatable: kind.repeatable && dropped > 0,
           proof:
-            hasToken && i === 0 && isRefused === 0
+            canBeResolved && i === 0 && isRefused === 0
               ? 'rolled-back'
               : i === 0 && sent > 0
                 ? possibleProof(kind, proof)
                 : 'nothing',
-          hasToken,
-          given: i === 0 && hasToken && given,
-          isAnswered: hasToken && isAnswered,
+          canBeResolved,
+          given: i === 0 && canBeResolved && given,
+          isAnswered: canBeResolved && isAnswered,
           withdrawn: gaveUp,
         };
       }),
@@ -638,7 +638,7 @@ function finalPlans(situation: LossSituation): readonly FinalPlan[] {
     const unit = plan.situation.pending[resolve]!;
     expect(unit.verdict).toBeNull(); // Nothing is asked twice.
     for (const outcome of OUTCOMES) {
-      const verdict = unit.hasToken ? { outcome, isFinal: outcome === 'unknown' } : found(outcome);
+      const verdict = unit.canBeResolved ? { outcome, isFinal: outcome === 'unknown' } : found(outcome);
       const isNot = outcome === 'not-committed';
       follow(
         afterVerdict(plan.situation, resolve, verdict),
@@ -697,7 +697,7 @@ describe('in any situation', () => {
             const onlyRead =
               situation.open && situation.mark === 'only-read' && i === 0 && unit.ending === 'commit';
             expect(onlyRead || unit.proof === 'committed' || unit.proof === 'completed').toBe(true);
-            if (unit.hasToken && !situation.open) expect(unit.isAnswered).toBe(true);
+            if (unit.canBeResolved && !situation.open) expect(unit.isAnswered).toBe(true);
           }
           if (fate === 'finish-failed') expect(unit.proof).toBe('failed');
           if (fate === 'finish-rollback') expect(unit.ending).toBe('rollback');
@@ -705,7 +705,7 @@ describe('in any situation', () => {
         }
         if (plan.resolve === null) return;
         expect(pending[plan.resolve]).toMatchObject({ sent: true });
-        expect(situation.mark === 'known' || pending[plan.resolve]!.hasToken).toBe(true);
+        expect(situation.mark === 'known' || pending[plan.resolve]!.canBeResolved).toBe(true);
         for (const outcome of ['not-committed', 'unknown'] as const) {
           const { fates } = afterVerdict(situation, plan.resolve, found(outcome));
           expect(fates[plan.resolve]).not.toMatch(/^(finish|lost)$/);

@@ -10,7 +10,7 @@ const PLAIN: PendingUnit = {
   repeatable: false,
   actsOutside: null,
   proof: 'nothing',
-  hasToken: false,
+  canBeResolved: false,
   isAnswered: false,
   verdict: null,
   withdrawn: false,
@@ -95,7 +95,7 @@ export function violation(plan: LossPlan, notCommitted: ReadonlySet<number> = ne
     if (fate === 'send' && (unit.sent || unit.withdrawn))
       return `unit ${i} is sent as if it never had been, or was withdrawn`;
     if (fate === 'again' && unit.actsOutside !== null) return `unit ${i} acts outside the database twice`;
-    if (fate === 'again' && unit.given && unit.hasToken && unrepeatable && !believed)
+    if (fate === 'again' && unit.given && unit.canBeResolved && unrepeatable && !believed)
       return `unit ${i} commits before the rest of its answer can be compared`;
     if (fate === 'undone' && !notCommitted.has(i))
       return `unit ${i} is told as undone, and may have committed`;
