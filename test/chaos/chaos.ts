@@ -15,6 +15,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { inspect } from 'node:util';
 import { SeededRandom } from '../support/seeded-random.ts';
 import { checkEpisode } from './check-episode.ts';
 import { driverMode, type DriverMode } from './driver-mode.ts';
@@ -76,6 +77,10 @@ async function runAll(options: ChaosOptions, mode: DriverMode): Promise<number> 
       ...{ replication, workers, mode, acts, path, say },
       seed: random.integer(1, 2 ** 31),
       seconds: seconds / count,
+    }).catch((error: unknown) => {
+      throw new Error(`seed ${seed}, episode ${number} (${replication}) broke off, history in ${path}`, {
+        cause: error,
+      });
     });
     summary = addUp(summary, result);
     for (const line of result.errorLines) say(`  ${line}`);
@@ -106,7 +111,7 @@ main().then(
     process.exit(exitCode);
   },
   (error: unknown) => {
-    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.stderr.write(`${inspect(error)}\n`);
     process.exit(1);
   },
 );

@@ -41,7 +41,10 @@ export function checkEpisode(episode: Episode): Verdict {
       ...checkUnknownOutcomes(transactions, { allowed: circumstances.mayBeUnknown, resolutions }),
     ],
     lost: once.lost.length,
-    reportedLost: reported.size,
+    reportedLost: transactions.filter(({ marker, status, effects }) => {
+      // A lost row lock is a lost write for the server, and none for anybody else.
+      return reported.has(marker) && (status !== 'ok' || effects.length > 0);
+    }).length,
     duplicated: once.duplicated,
     unknown: transactions.filter(({ status }) => status === 'info').length,
     cycles: lists.cycles,

@@ -8,7 +8,7 @@ const INTERESTING = /COMMIT|END|INSERT|UPDATE/;
 const LONGEST_ANSWER_BYTES = 120;
 /** Type and length. */
 const HEADER_BYTES = 5;
-const TIMEOUT_MILLIS = 20_000;
+const TIMEOUT_MILLIS = 60_000;
 
 /**
  * Ends connections at chosen bytes of an exchange: before the first byte of the message, in the middle of it, behind it,
