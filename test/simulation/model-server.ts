@@ -28,7 +28,7 @@ export type Message =
   | { readonly kind: 'C'; readonly tag: string }
   | { readonly kind: 'E'; readonly code: string }
   /** The row of the driver's token; no other rows are modelled. */
-  | { readonly kind: 'D' };
+  | { readonly kind: 'D'; readonly isWritten: boolean };
 
 /** A commit token in a unit, behind so many of its commands. */
 export interface TokenInUnit {
@@ -205,7 +205,10 @@ export class ModelBackend {
       if (code !== null) return [{ kind: 'E', code }];
       open.tokens.push(key);
     }
-    return [{ kind: 'D' }, { kind: 'C', tag: 'SELECT 1' }];
+    return [
+      { kind: 'D', isWritten: open?.hasXid === true },
+      { kind: 'C', tag: 'SELECT 1' },
+    ];
   }
 
   /** Somebody who asks for this token waits for this process. */

@@ -875,7 +875,14 @@ function tokenOf(unit: ModelUnit): TokenInUnit | null {
 
 /** As the server would send it, as far as anybody reads it here. */
 function bytesOf(message: Message): Buffer {
-  const text = message.kind === 'E' ? `C${message.code}\0\0` : message.kind === 'C' ? `${message.tag}\0` : '';
+  // A row has one column, of one byte or NULL.
+  const row = `\0\x01${message.kind === 'D' && message.isWritten ? '\0\0\0\x01t' : '\xff\xff\xff\xff'}`;
+  const texts = {
+    E: 'code' in message ? `C${message.code}\0\0` : '',
+    C: 'tag' in message ? `${message.tag}\0` : '',
+    D: row,
+  };
+  const text = texts[message.kind];
   const bytes = Buffer.alloc(5 + text.length);
   bytes.write(message.kind, 0, 'latin1');
   bytes.writeUInt32BE(4 + text.length, 1);

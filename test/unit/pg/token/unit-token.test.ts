@@ -8,6 +8,16 @@ function tokenOf(shape: UnitTokenShape): UnitToken {
   return new UnitToken(KEY, shape);
 }
 
+/** A DataRow with one column in text. */
+function row(value: string | null): Buffer {
+  const bytes = Buffer.alloc(11 + (value ?? '').length, value ?? '');
+  bytes.write('D', 'latin1');
+  bytes.writeUInt32BE(bytes.length - 1, 1);
+  bytes.writeUInt16BE(1, 5);
+  bytes.writeInt32BE(value === null ? -1 : value.length, 7);
+  return bytes;
+}
+
 /** By the letter of each message, which of these the application sees. `E` is an error with this code. */
 function visible(token: UnitToken, letters: string, code = '23505'): string {
   let seen = '';
@@ -15,6 +25,7 @@ function visible(token: UnitToken, letters: string, code = '23505'): string {
     const bytes =
       letter === 'C' ? commandComplete('INSERT 0 1')
       : letter === 'E' ? errorResponse(new Map([['S', 'ERROR'], ['V', 'ERROR'], ['C', code], ['M', 'no']]))
+      : letter === 'D' ? row('t')
       : bodyless(letter.charCodeAt(0)); // prettier-ignore
     if (token.isVisible(letter.charCodeAt(0), bytes, 0, bytes.length)) seen += letter;
   }
@@ -88,6 +99,18 @@ describe('which messages of an answer are the application’s', () => {
     expect(token.refusal?.code).toBe('42501');
     expect(token.refusal?.message.toString('latin1')).toContain('42501');
     expect(visible(token, 'CTDC')).toBe('');
+  });
+
+  it.each([
+    ['t', true],
+    [null, false],
+  ])('its row says whether there was anything to commit: %j', (value, expected) => {
+    const token = tokenOf({ position: 'inside', visible: 1 });
+    visible(token, '2C');
+    expect(token.wasWritten).toBeNull();
+    const bytes = row(value);
+    expect(token.isVisible(0x44, bytes, 0, bytes.length)).toBe(false);
+    expect(token.wasWritten).toBe(expected);
   });
 
   it('a unit that is closed later: what was asked until then is the application’s', () => {
