@@ -1,4 +1,5 @@
 import type { Coordinator } from '../cluster/coordinator.ts';
+import { Semaphore } from '../cluster/semaphore.ts';
 import type { FeatureUnavailable } from '../events.ts';
 import { hostKey } from '../topology/host-address.ts';
 import type { HostAddress } from '../topology/host-address.ts';
@@ -18,6 +19,8 @@ const MAX_TOLD = 256;
 /** What all PostgreSQL sessions of one cluster in this process share beyond the engine-neutral coordinator. */
 export class ClusterMemory {
   readonly pooled = new PooledBackends();
+  /** Sessions that move sequences in front of their replays, each with one more connection. */
+  readonly sequenceMoves = new Semaphore(2);
   readonly #news: FeatureUnavailable[] = [];
   #lineage: Lineage = UNKNOWN_LINEAGE;
   /** Incarnation → whether the commit mark works there. Tried once, outside any transaction (D1). */

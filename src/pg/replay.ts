@@ -9,6 +9,7 @@ import { hide, type JournalPins, type PinnedForm } from './pinning/journal-pins.
 import { discardDrawn } from './pinning/hidden-statement.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder, ServerConnection } from './server-connection.ts';
+import { SqlError } from './sql-runner.ts';
 import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
 
 export type ReplayResult =
@@ -84,7 +85,7 @@ export async function replayJournal(
       )
         end++;
     }
-    const form = isPinnable ? await abortable(pins.form(unit), signal) : null;
+    const form = isPinnable ? await formOf(pins, unit, signal) : null;
     if (form?.kind === 'refused') {
       return { kind: 'not-replayable', reason: `${form.reason} (${headOf(unit)})` };
     }
@@ -102,6 +103,16 @@ export async function replayJournal(
     order.advance(index);
   }
   return { kind: 'replayed', status: progress.status };
+}
+
+/** What the catalogue would not answer has broken the transaction. */
+async function formOf(pins: JournalPins, unit: PgUnit, signal: AbortSignal): Promise<PinnedForm> {
+  try {
+    return await abortable(pins.form(unit), signal);
+  } catch (error) {
+    if (!(error instanceof SqlError)) throw error;
+    return { kind: 'refused', reason: `its values can't be pinned (SQLSTATE ${error.code})` };
+  }
 }
 
 /** Each round costs a connection, and what really diverges does so in all of them. */

@@ -393,12 +393,14 @@ export class SessionRecovery {
     const session = this.#session;
     return await abortable(
       JournalPins.prepare(session, connection, async (run) => {
-        const other = await session.scouts.open(connection.address, signal);
-        try {
-          await run(other.connection);
-        } finally {
-          other.connection.terminate();
-        }
+        await session.context.memory.sequenceMoves.run(async () => {
+          const other = await session.scouts.open(connection.address, signal);
+          try {
+            await run(other.connection);
+          } finally {
+            other.connection.terminate();
+          }
+        }, signal);
       }),
       signal,
     );

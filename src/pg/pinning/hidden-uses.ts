@@ -13,8 +13,22 @@ const DEFINES =
   /^(?:Create(?!TableAs)\w*|View|Rule|Prepare|Define|Comment|Drop|Grant|Index|Transaction|Variable\w*)Stmt$/;
 const MAX_ROUNDS = 8;
 
-/** $1: names of functions; $2: the written table; $3: names of relations. Code that runs behind them. */
+/**
+ * $1: names of functions; $2: the written table, with its partitions and what foreign keys write with it; $3: names of
+ * relations. Code that runs behind them.
+ */
 const CODE = pinned(`
+  with recursive written(oid) as (
+    select pg_catalog.to_regclass($2)::pg_catalog.oid
+    union
+    select e.oid
+    from written w cross join lateral (
+      select i.inhrelid from pg_catalog.pg_inherits i where i.inhparent = w.oid
+      union all
+      select c.conrelid from pg_catalog.pg_constraint c
+      where c.confrelid = w.oid and c.contype = 'f'::pg_catalog."char"
+        and (c.confdeltype = any ('{c,n,d}'::pg_catalog."char"[]) or c.confupdtype = any ('{c,n,d}'::pg_catalog."char"[]))
+    ) e(oid))
   select 'function', f.proname, case when l.lanname = any ('{sql,plpgsql}'::pg_catalog.name[])
       then pg_catalog.concat(f.prosrc, pg_catalog.pg_get_function_sqlbody(f.oid)) end,
     (x.refobjid is not null)::pg_catalog.text
@@ -29,8 +43,7 @@ const CODE = pinned(`
   from pg_catalog.pg_trigger t
     join pg_catalog.pg_proc f on f.oid = t.tgfoid
     join pg_catalog.pg_language l on l.oid = f.prolang
-  where t.tgrelid = pg_catalog.to_regclass($2)::pg_catalog.oid and not t.tgisinternal
-    and t.tgenabled <> 'D'::pg_catalog."char"
+  where t.tgrelid = any (array(select w.oid from written w)) and not t.tgisinternal and t.tgenabled <> 'D'::pg_catalog."char"
   union all
   select 'view', c.relname, pg_catalog.pg_get_viewdef(c.oid), 'false'
   from pg_catalog.unnest($3::pg_catalog.text[]) u(name)

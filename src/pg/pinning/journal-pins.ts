@@ -1,6 +1,6 @@
 import type { PgUnit } from '../pg-unit.ts';
 import type { ServerConnection } from '../server-connection.ts';
-import type { SqlRunner } from '../sql-runner.ts';
+import { SqlError, type SqlRunner } from '../sql-runner.ts';
 import { loadParser, parse } from '../sql/parser.ts';
 import { fieldsOf, listOf, namesOf, nodeOf, visitNodes } from '../sql/syntax-tree.ts';
 import { loadDeparser, writeStatement } from './deparser.ts';
@@ -64,6 +64,8 @@ export type OnAnotherConnection = (run: (runner: SqlRunner) => Promise<void>) =>
 
 /** Statements that set sequences: what is drawn behind them depends on them, and is drawn again. */
 const SETS_SEQUENCES = /\b(?:restart|setval)\b/i;
+/** SET TIME ZONE, SET DateStyle, set_config: a time is shown and read by them. */
+const SETS_ZONE = /\bset\b[\s\S]*\b(?:time\s*zone|datestyle)\b|set_config/i;
 /** At this length parsing holds up the process for some 50 ms. */
 const MAX_CHARACTERS = 262_144;
 
@@ -80,7 +82,7 @@ interface ParsedStatement {
 export class JournalPins {
   readonly #journal: PinnableJournal;
   readonly #questions: SqlRunner;
-  readonly #constants = new TransactionConstants();
+  readonly #constants: TransactionConstants;
   readonly #tables = new Map<number, TableFacts>();
   /** Sequence → why it could not be moved, null if it was. */
   readonly #moved = new Map<number, string | null>();
@@ -94,6 +96,9 @@ export class JournalPins {
   private constructor(journal: PinnableJournal, connection: ServerConnection) {
     this.#journal = journal;
     this.#questions = new HiddenQuestions(connection);
+    this.#constants = new TransactionConstants(
+      journal.units.some((unit) => unit.texts.some(({ text }) => SETS_ZONE.test(text))),
+    );
     this.#usesCurrval = journal.units.some((unit) =>
       unit.texts.some(({ text }) => /\bcurrval\b/i.test(text)),
     );
@@ -112,8 +117,14 @@ export class JournalPins {
     await loadParser();
     await loadDeparser();
     const pins = new JournalPins(journal, connection);
-    await pins.#prepare(onAnotherConnection);
-    return pins;
+    try {
+      await pins.#prepare(onAnotherConnection);
+      return pins;
+    } catch (error) {
+      // The catalogue would not answer: nothing is pinned, and the digests decide.
+      if (error instanceof SqlError) return null;
+      throw error;
+    }
   }
 
   /** True if the unit may have to run in another form than it did: `form` tells. */
@@ -182,6 +193,10 @@ export class JournalPins {
   }
 
   async #form(unit: PgUnit): Promise<PinnedForm> {
+    const setsZone = unit.texts.some(({ text }) => SETS_ZONE.test(text));
+    if (setsZone && this.#constants.dependsOnZone && !this.#journal.units.includes(unit)) {
+      return this.#unwritable('it sets the zone of times');
+    }
     const wire = this.#wire(unit);
     if (typeof wire === 'string') return this.#unwritable(wire);
     const statements = this.#parse(unit, wire);
@@ -371,6 +386,7 @@ function typesOf(wire: WireStatement, tree: unknown, values: PinnedValues): read
 /** A column that takes the transaction's time by its default, where nothing was put in. */
 function timeDefault(tree: unknown, relation: string | null, table: TableFacts | null): string | null {
   const insert = nodeOf(tree);
+  if (relation !== null && table?.isPlain === false) return 'a view or a rule';
   if (relation === null || (insert?.tag !== 'InsertStmt' && insert?.tag !== 'CopyStmt')) return null;
   if (table === null) return 'a table that is not found';
   if (insert.tag === 'CopyStmt') {

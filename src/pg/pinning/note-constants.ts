@@ -27,9 +27,10 @@ export function noteSeenConstants(input: PinningInput): void {
 }
 
 function noteInsertedTime(statement: Fields, { table, answer, constants }: PinningInput): void {
-  const seen = seenColumns(statement, answer);
   const [row] = answer?.rows ?? [];
-  if (typeof seen === 'string' || row === undefined || table === null || answer?.columns == null) return;
+  if (row === undefined || table === null || answer?.columns == null) return;
+  const seen = seenColumns(statement, answer, table);
+  if (typeof seen === 'string') return;
   const conflict = fieldsOf(statement['onConflictClause'], 'OnConflictClause');
   const mayUpdate = conflict?.['action'] === 'ONCONFLICT_UPDATE';
   for (const column of table.columns) {

@@ -14,7 +14,7 @@ export function pinInsert(statement: Fields, input: PinningInput): StatementPins
   const { table, answer } = input;
   if (table === null) return unpinned('its table is not found');
   if (!table.isPlain) return unpinned('it writes into something else than a plain table');
-  const seen = seenColumns(statement, answer);
+  const seen = seenColumns(statement, answer, table);
   if (typeof seen === 'string') return unpinned(seen);
   const given = givenColumns(statement, table);
   if (typeof given === 'string') return unpinned(given);
@@ -99,7 +99,8 @@ function pinConflict(conflict: Fields, table: TableFacts, insert: InsertPins): s
     const facts = expressionFacts(fields?.['val']);
     if (!(facts.isMade || facts.isConstant || facts.hasNextval)) continue;
     const column = columnNamed(table, textOf(fields?.['name']));
-    if (fields === undefined || column === undefined || facts.hasNextval || facts.unseen !== null) {
+    const isRow = nodeOf(fields?.['val'])?.tag === 'MultiAssignRef';
+    if (fields === undefined || column === undefined || isRow || facts.hasNextval || facts.unseen !== null) {
       return 'a value of its ON CONFLICT can’t be told from its result';
     }
     if (!insert.isSeen(column)) continue;

@@ -1,4 +1,4 @@
-import { fieldsOf, listOf, textOf, type Fields } from '../sql/syntax-tree.ts';
+import { fieldsOf, listOf, nodeOf, textOf, type Fields } from '../sql/syntax-tree.ts';
 import type { GivenAnswer } from './given-answer.ts';
 import { expressionFacts, isTransactionTime } from './made-values.ts';
 import { constantDefault } from './insert-pins.ts';
@@ -41,7 +41,7 @@ export function pinUpdate(statement: Fields, input: PinningInput): StatementPins
       isPinned = true;
       continue;
     }
-    const seen = seenColumns(statement, answer);
+    const seen = seenColumns(statement, answer, table);
     if (typeof seen === 'string') {
       reason ??= seen;
       continue;
@@ -53,6 +53,7 @@ export function pinUpdate(statement: Fields, input: PinningInput): StatementPins
     }
     if (!table.isPlain) reason ??= 'it writes into something else than a plain table';
     else if (listOf(fields['indirection']).length > 0) reason ??= 'it writes a part of a column';
+    else if (nodeOf(expression)?.tag === 'MultiAssignRef') reason ??= 'it sets several columns from one row';
     else if (facts.unseen !== null) reason ??= facts.unseen;
     else if (facts.hasNextval || isNextval) reason ??= 'it draws from a sequence for rows of a table';
     else if (answer.tag === null) reason ??= 'it was read in parts';
@@ -123,9 +124,10 @@ export function isDefaultValue(expression: unknown): boolean {
 
 /** Notes what an application was shown of its transaction's time, by columns that were set to it. */
 export function noteUpdatedTime(statement: Fields, { table, answer, constants }: PinningInput): void {
-  const seen = seenColumns(statement, answer);
   const [row] = answer?.rows ?? [];
-  if (typeof seen === 'string' || row === undefined || table === null) return;
+  if (row === undefined || table === null) return;
+  const seen = seenColumns(statement, answer, table);
+  if (typeof seen === 'string') return;
   for (const target of listOf(statement['targetList'])) {
     const fields = fieldsOf(target, 'ResTarget');
     const column = columnNamed(table, textOf(fields?.['name']));

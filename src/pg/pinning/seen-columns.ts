@@ -6,6 +6,7 @@ import type { ColumnFacts, TableFacts } from './table-facts.ts';
 export function seenColumns(
   statement: Fields,
   answer: GivenAnswer | null,
+  table: TableFacts,
 ): ReadonlyMap<number, number> | string {
   const seen = new Map<number, number>();
   const { columns } = answer ?? { columns: null };
@@ -17,8 +18,10 @@ export function seenColumns(
   const target = textOf(relation?.['relname']);
   // With FROM, columns may be those of another table, even with the same numbers.
   if (tables.size > 1) return 'it returns columns of several tables';
-  if (listOf(statement['fromClause']).length > 0 && mentionsTwice(statement, target)) {
-    return 'it names its table twice';
+  if (listOf(statement['fromClause']).length > 0) {
+    if (mentionsTwice(statement, target)) return 'it names its table twice';
+    // They may all be another table's; and those of one that the transaction has made had other numbers.
+    if (!tables.has(table.oid)) return seen;
   }
   columns.forEach(({ tableOid, columnNumber }, index) => {
     if (tableOid !== 0 && columnNumber > 0) seen.set(columnNumber, index);
@@ -44,11 +47,16 @@ function mentionsOld(returning: Fields | undefined): boolean {
 /** A join with itself: `returning other.id` looks like the target's own. */
 function mentionsTwice(statement: Fields, target: string | undefined): boolean {
   let times = 0;
-  visitNodes({ List: { items: [...listOf(statement['fromClause'])] } }, ({ tag, fields }) => {
+  const places = [...listOf(statement['fromClause']), ...ctes(statement)];
+  visitNodes({ List: { items: places } }, ({ tag, fields }) => {
     if (tag === 'RangeVar' && fields['relname'] === target) times++;
     return undefined;
   });
   return times > 0;
+}
+
+function ctes(statement: Fields): readonly unknown[] {
+  return listOf(fieldsOf(statement['withClause'], 'WithClause')?.['ctes']);
 }
 
 /** A column of the table by its name. */

@@ -46,6 +46,8 @@ const RUNS_NOW: ReadonlySet<string> = new Set([
 interface KnownTime {
   /** An expression of type timestamptz. */
   readonly sql: string;
+  /** It says its zone itself. */
+  readonly isAbsolute: boolean;
   /** The higher, the less was lost of it. */
   readonly rank: number;
 }
@@ -59,10 +61,21 @@ export class TransactionConstants {
   readonly #identities = new Map<string, string>();
   /** The application has seen something of the time, from which the time itself can't be told. */
   #wasSeenInPart = false;
+  /** The transaction sets the zone or the style of times: what is shown in them can't be read with certainty. */
+  readonly #zoneMayChange: boolean;
+
+  constructor(zoneMayChange: boolean) {
+    this.#zoneMayChange = zoneMayChange;
+  }
 
   /** True if there is anything that a replay would get wrong. */
   get wasSeen(): boolean {
     return this.#time !== null || this.#wasSeenInPart || this.#identities.size > 0;
+  }
+
+  /** True if it is known by what a session's own zone showed of it. */
+  get dependsOnZone(): boolean {
+    return this.#time !== null && !this.#time.isAbsolute;
   }
 
   /** True if it can be put in the place of `now()`. */
@@ -73,7 +86,9 @@ export class TransactionConstants {
   /** Takes the value of an expression that is the transaction's time, which may have been rounded to a column's type. */
   sawTime(value: GivenValue, column: GivenColumn): void {
     const isExact = column.typeOid === TIMESTAMPTZ || column.typeOid === TIMESTAMP;
-    const text = value === null || !isExact ? null : timeText(value, column);
+    const isCertain = column.format === 1 && column.typeOid === TIMESTAMPTZ;
+    const isReadable = isExact && (isCertain || !this.#zoneMayChange);
+    const text = value === null || !isReadable ? null : timeText(value, column);
     if (text === null) {
       this.#wasSeenInPart = true;
       return;
@@ -87,6 +102,7 @@ export class TransactionConstants {
         column.typeOid === TIMESTAMPTZ
           ? `CAST(${literal} AS timestamptz)`
           : `CAST(CAST(${literal} AS timestamp) AS timestamptz)`,
+      isAbsolute: column.typeOid === TIMESTAMPTZ,
       rank,
     };
   }

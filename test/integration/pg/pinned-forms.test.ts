@@ -24,7 +24,10 @@ const SET_UP = `
     tokens uuid[] DEFAULT ARRAY[gen_random_uuid(), gen_random_uuid()], "O'Brien \\ quote" text DEFAULT md5(random()::text));
 `;
 
-const FORMS: readonly (readonly [string, QueryConfig | string])[] = [
+/** `binary` is what pg knows and its types don't. */
+type Statement = (QueryConfig & { readonly binary?: boolean }) | string;
+
+const FORMS: readonly (readonly [string, Statement])[] = [
   ['one row, a parameter', { text: 'INSERT INTO item (name) VALUES ($1) RETURNING id', values: ['a'] }],
   [
     'several rows',
@@ -166,7 +169,7 @@ const FORMS: readonly (readonly [string, QueryConfig | string])[] = [
 ];
 
 /** These are not pinned: the reason is told. */
-const REFUSED: readonly (readonly [string, QueryConfig | string, RegExp])[] = [
+const REFUSED: readonly (readonly [string, Statement, RegExp])[] = [
   [
     'DO NOTHING with fewer rows',
     `INSERT INTO item (name) VALUES ('there'), ('new') ON CONFLICT DO NOTHING RETURNING id`,

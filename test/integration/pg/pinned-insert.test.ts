@@ -21,7 +21,12 @@ describe.each([
   const lab = FailoverLab.forThisSuite({ setUp: SET_UP, synchronous });
 
   it.each([
-    ['a standby that has it all', async (): Promise<void> => await lab.replacePrimary()],
+    [
+      'a standby that has it all',
+      async (): Promise<void> => {
+        await lab.replacePrimary();
+      },
+    ],
     [
       'a standby that has none of it',
       async (): Promise<void> => {
@@ -78,7 +83,7 @@ describe('INSERT … RETURNING by other ways of the protocol', () => {
 
   it('is pinned where statements are pipelined', async () => {
     await lab.primary.query('TRUNCATE item');
-    const client = await lab.connect({ pipeline: true } as object);
+    const client = await lab.connect({ pipeline: true });
     await client.query('BEGIN');
     const results = await Promise.all(
       ['a', 'b', 'c'].map(

@@ -45,8 +45,8 @@ describe('the primary is lost under a Prisma client', () => {
   });
 
   it('one with keys and times that the server has made goes on with them', async () => {
-    const { prisma } = lab.client();
-    const replays = noted(lab.client().pool.failover!, 'replaySucceeded');
+    const { prisma, pool } = lab.client();
+    const replays = noted(pool.failover!, 'replaySucceeded');
     const made = await prisma.$transaction(async (tx) => {
       const tickets = await tx.ticket.createManyAndReturn({ data: [{ title: 'one' }, { title: 'two' }] });
       const [, two] = tickets;

@@ -102,7 +102,7 @@ async function replay(
   signal = new AbortController().signal,
 ) {
   const units = source.units.map((unit) => ({ ...unit, releasesLocks: false }));
-  return await replayJournal(source, script.connection, new ReplayOrder().enter(units), signal);
+  return await replayJournal(source, script.connection, new ReplayOrder().enter(units), null, signal);
 }
 
 describe('the journal on a new server', () => {
