@@ -14,6 +14,8 @@ const SEQUENCES: readonly (readonly [string, string])[] = [
 /** Facts, section 5: what a sequence hands out after an asynchronous loss, it may have handed out before. */
 describe('sequences behind on the promoted standby', () => {
   const lab = FailoverLab.forThisSuite({
+    // What an open transaction has written stays unflushed, and so unshipped.
+    settings: { wal_writer_delay: '10s' },
     setUp: [
       ...SEQUENCES.map(
         ([name, options], index) =>
