@@ -58,7 +58,11 @@ async function resolvePrepared(
   for (;;) {
     const shortly = AbortSignal.any([signal, AbortSignal.timeout(PREPARED_WAIT_MILLIS)]);
     const resolution = await resolveToken({ ...question, token, signal: shortly });
-    if (resolution.reason !== 'still-in-progress' || signal.aborted) return resolution;
+    if (resolution.reason !== 'still-in-progress' || signal.aborted) {
+      // Without an xid there was no token to hold, and the name is taken all the same: by this one, or by somebody else's.
+      const isUnclear = resolution.outcome === 'fenced' && (await isPrepared(runner, preparedAs));
+      return isUnclear ? { outcome: 'unknown', reason: resolution.reason } : resolution;
+    }
     if (await isPrepared(runner, preparedAs)) return { outcome: 'committed', reason: 'token-committed' };
   }
 }
