@@ -43,7 +43,7 @@ export function checkEpisode(episode: Episode): Verdict {
     lost: once.lost.length,
     reportedLost: transactions.filter(({ marker, status, effects }) => {
       // A lost row lock is a lost write for the server, and none for anybody else.
-      return reported.has(marker) && (status !== 'ok' || effects.length > 0);
+      return reported.get(marker) === 'lost' && (status !== 'ok' || effects.length > 0);
     }).length,
     duplicated: once.duplicated,
     unknown: transactions.filter(({ status }) => status === 'info').length,
