@@ -127,15 +127,17 @@ async function openOnPrimary(session: LogicalSession, signal: AbortSignal): Prom
       const host = await ticket.primary(limit);
       try {
         const probed = await session.scouts.take(host, limit);
-        if (!(await begin(session, probed, host, limit))) throw new Error('the host was replaced meanwhile');
-        outcome = 'ready';
-        return;
+        if (await begin(session, probed, host, limit)) {
+          outcome = 'ready';
+          return;
+        }
       } catch (error) {
         limit.throwIfAborted();
         if (failureOf(host.address, error).kind === 'rejected') throw error;
-        ticket.refused(host);
-        await new Promise((resolve) => setTimeout(resolve, options.retryMinMillis));
       }
+      // It can't be entered, or was replaced while the session was being set up there.
+      ticket.refused(host);
+      await new Promise((resolve) => setTimeout(resolve, options.retryMinMillis));
     }
   } catch (error) {
     signal.throwIfAborted();
