@@ -216,7 +216,7 @@ describe.each(['14', '15', '16', '17', '18'])('the classifier on PostgreSQL %s',
       reaching: ['files', 'file_fdw'],
       reachesOutside: true,
       hasDeferrableTriggers: false,
-      hasWriteRules: false,
+      hasWriteRules: true,
       customSettings: ['app.other', 'app.tenant', 'app.touched'],
       dynamicSetConfig: false,
     });
