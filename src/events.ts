@@ -137,10 +137,15 @@ export interface EventPosition {
 export interface LostCommit {
   /** Number of the session in this process. */
   readonly session: number;
-  /** `unknown`: the server may have it or not; look before you repeat anything. */
-  readonly outcome: 'lost' | 'unknown';
+  /**
+   * `unknown`: the server may have it or not; look before you repeat anything. `reapplied`: it was lost, and is there again
+   * (`failover.lostCommits` is `'reapply'`).
+   */
+  readonly outcome: 'lost' | 'unknown' | 'reapplied';
   /** What proved it, or what was missing: a word, see the reference of events. */
   readonly reason: string;
+  /** Why a lost one was not applied again, in words; null if it was, or if nobody was to. */
+  readonly notReapplied: string | null;
   /**
    * The texts of its statements, as the application gave them, in order. Those that define roles, user mappings, servers
    * and subscriptions are cut behind their first two words, since they may hold passwords. Empty if they were too much to
@@ -272,6 +277,8 @@ export interface FailoverSnapshot {
   readonly committedLogDropped: number;
   /** Acknowledged transactions that a failover was proved to have lost. */
   readonly commitsLost: number;
+  /** Those of them that were applied again. */
+  readonly commitsReapplied: number;
   /** Those of which nobody can say. */
   readonly commitsMaybeLost: number;
 }

@@ -41,9 +41,14 @@ export const ON_OUTSIDE_EFFECTS = ['refuse', 'replay'] as const;
 export type OnOutsideEffects = (typeof ON_OUTSIDE_EFFECTS)[number];
 
 /** What becomes of an acknowledged transaction that a failover has lost (R9). */
-export const LOST_COMMITS = ['report', 'ignore'] as const;
+export const LOST_COMMITS = ['report', 'reapply', 'ignore'] as const;
 /** See `FailoverOptions.lostCommits`. */
 export type LostCommits = (typeof LOST_COMMITS)[number];
+
+/** What follows if a lost transaction can't be applied again (R9). */
+export const ON_REAPPLY_FAILED = ['report', 'fail'] as const;
+/** See `FailoverOptions.onReapplyFailed`. */
+export type OnReapplyFailed = (typeof ON_REAPPLY_FAILED)[number];
 
 /** What may stand between the driver and the servers. */
 export const POOLERS = ['refuse', 'session'] as const;
@@ -134,10 +139,18 @@ export interface FailoverOptions {
   /**
    * What follows when the new primary lacks a transaction whose COMMIT had been acknowledged, as asynchronous replication
    * may lose it (R9). `'report'`: an event `lostCommit` for each. For that the statements of acknowledged transactions stay
-   * in memory, in the *committed log*, until every host is known to have them. `'ignore'`: nobody looks, and no log is kept.
-   * Default `'report'`.
+   * in memory, in the *committed log*, until every host is known to have them. `'reapply'`: those that are proved lost are
+   * run again before any session goes on, in the order of their COMMITs, each compared with what the application was given,
+   * and reported too; this needs commit tokens, so that nothing is ever applied twice. `'ignore'`: nobody looks, and no log
+   * is kept. Default `'report'`.
    */
   readonly lostCommits?: LostCommits | undefined;
+  /**
+   * What follows with `lostCommits: 'reapply'` if a lost transaction can't be run again, or gives other results. `'report'`:
+   * the event says why, and the sessions go on. `'fail'`: those that wait for the failover get FailoverFailedError as well.
+   * Default `'report'`.
+   */
+  readonly onReapplyFailed?: OnReapplyFailed | undefined;
   /**
    * Bytes that the committed log of a cluster may hold. What falls out is counted (`snapshot().committedLogDropped`), and its
    * loss is not reported. Default 67108864 (64 MiB).
@@ -222,6 +235,7 @@ export interface ResolvedFailoverOptions extends Required<
   readonly maxJournalStatements: number;
   readonly maxKeptRowHashes: number;
   readonly lostCommits: LostCommits;
+  readonly onReapplyFailed: OnReapplyFailed;
   readonly maxCommittedLogBytes: number;
   readonly maxCommittedLogTransactions: number;
   readonly maxCommittedLogAgeMillis: number;
@@ -291,6 +305,7 @@ const OTHER_KEYS = [
   'pooler',
   'commitOutcome',
   'lostCommits',
+  'onReapplyFailed',
   'sessionVariables',
   'onReconnect',
   'tokenSchema',
@@ -326,7 +341,8 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     provider,
     onTerminated: resolveWord('onTerminated', ON_TERMINATED, options['onTerminated']),
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
-    lostCommits: resolveWord('lostCommits', LOST_COMMITS, options['lostCommits']),
+    lostCommits: resolveLostCommits(options),
+    onReapplyFailed: resolveWord('onReapplyFailed', ON_REAPPLY_FAILED, options['onReapplyFailed']),
     pooler: resolveWord('pooler', POOLERS, options['pooler']),
     commitOutcome: resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
@@ -408,6 +424,17 @@ function resolveWord<Word extends string>(
   throw new ConfigurationError(
     `failover.${key} must be ${all.slice(0, -1).join(', ')} or ${all.at(-1)}, but is ${quoteValue(value)}`,
   );
+}
+
+function resolveLostCommits(options: Readonly<Record<string, unknown>>): LostCommits {
+  const lostCommits = resolveWord('lostCommits', LOST_COMMITS, options['lostCommits']);
+  const commitOutcome = resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']);
+  if (lostCommits === 'reapply' && (commitOutcome === 'logPosition' || commitOutcome === 'none')) {
+    throw new ConfigurationError(
+      `failover.lostCommits is 'reapply', but failover.commitOutcome is '${commitOutcome}': without commit tokens a transaction might be applied twice`,
+    );
+  }
+  return lostCommits;
 }
 
 function resolveHook(value: unknown): OnReconnect | undefined {

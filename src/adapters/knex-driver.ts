@@ -22,6 +22,7 @@ const NOTHING_YET: FailoverSnapshot = Object.freeze({
   committedLogBytes: 0,
   committedLogDropped: 0,
   commitsLost: 0,
+  commitsReapplied: 0,
   commitsMaybeLost: 0,
 });
 

@@ -57,6 +57,7 @@ export class Coordinator {
     commitsResolved: 0,
     commitsUnknown: 0,
     commitsLost: 0,
+    commitsReapplied: 0,
     commitsMaybeLost: 0,
   };
 

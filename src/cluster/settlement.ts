@@ -1,4 +1,5 @@
 import type { HostAddress } from '../topology/host-address.ts';
+import { FailoverFailedError } from '../errors.ts';
 import { abortable } from './abortable.ts';
 import type { CommittedLog, LoggedTransaction } from './committed-log.ts';
 import type { PositionSource } from './position-poller.ts';
@@ -15,6 +16,8 @@ export interface Settled {
   readonly survived: readonly LoggedTransaction[];
   /** Not judged: the server was lost meanwhile, or gave no answer in time. The next one will tell. */
   readonly open: readonly LoggedTransaction[];
+  /** Why the sessions that wait must not go on; null if they may. */
+  readonly failure: string | null;
 }
 
 /** What is asked of servers about acknowledged transactions, with somebody's credentials. */
@@ -38,7 +41,11 @@ export class Settlement {
     this.#log = log;
   }
 
-  /** Waits until all that was acknowledged elsewhere is judged by this server, or it has turned out that it can't be. */
+  /**
+   * Waits until all that was acknowledged elsewhere is judged by this server, or it has turned out that it can't be.
+   *
+   * @throws FailoverFailedError if the application wants nobody to go on without what was lost
+   */
   async run(server: ServerLife, agent: CommittedAgent, signal: AbortSignal): Promise<void> {
     while (this.#running !== null) await abortable(this.#running, signal);
     if (!this.#log.hasUnsettled(server.incarnation)) return;
@@ -51,15 +58,18 @@ export class Settlement {
     const { incarnation } = server;
     const entries = this.#log.takeUnsettled(incarnation);
     let open = entries;
+    let failure: string | null = null;
     try {
       const settled = await agent.settle(entries, server);
       this.#log.putBack(settled.survived);
       open = settled.open;
+      failure = settled.failure;
     } catch {
       // All are open still.
     }
     this.#log.putBack(open);
     this.#failed = open.length === 0 ? null : { incarnation, until: performance.now() + PAUSE_MILLIS };
     this.#running = null;
+    if (failure !== null) throw new FailoverFailedError(failure);
   }
 }

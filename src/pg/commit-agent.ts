@@ -8,10 +8,12 @@ import type { ClusterMemory } from './cluster-memory.ts';
 import type { CommittedTransaction } from './committed-transaction.ts';
 import { HISTORY_QUESTIONS } from './commit-resolver.ts';
 import { HostPositions } from './host-positions.ts';
-import { judgeByToken } from './judge-by-token.ts';
+import { judgeByToken, keysOf } from './judge-by-token.ts';
 import { judgeCommitted, remembering, type CommittedJudgement } from './judge-committed.ts';
 import { LostTransaction, type JudgedBy } from './lost-commit.ts';
-import { incarnationOf, Scouts, type ProbedConnection } from './scouts.ts';
+import { NOTHING_RERUN, rerunLost, type LostToRerun, type RerunOutcome } from './rerun-lost.ts';
+import type { ProbedConnection } from './scouts.ts';
+import { found, openOn } from './settling-server.ts';
 import type { SessionContext } from './session-context.ts';
 
 export interface CommitAgentOptions {
@@ -26,6 +28,13 @@ const JUDGED_AT_ONCE = 100;
 const FIRST_PAUSE_MILLIS = 20;
 /** A survey that takes longer counts what has not been answered as unknown. */
 const MAX_SURVEY_MILLIS = 2_000;
+
+interface Judged {
+  readonly survived: readonly CommittedTransaction[];
+  readonly open: readonly CommittedTransaction[];
+  /** Proved lost, and to be run again. */
+  readonly lost: readonly LostToRerun[];
+}
 
 /** Asks servers about acknowledged transactions (R9), over connections of its own with one client's or pool's credentials. */
 export class CommitAgent implements CommittedAgent {
@@ -56,10 +65,26 @@ export class CommitAgent implements CommittedAgent {
     const settled = await Promise.all(
       [...byContext].map(([context, group]) => this.#settle(context, group, server, signal)),
     );
+    const lost = settled.flatMap((one) => one.lost);
+    const rerun = lost.length === 0 ? NOTHING_RERUN : await rerunLost(lost, server);
+    for (const one of rerun.outcomes) this.#tellRerun(one);
     return {
-      survived: settled.flatMap(({ survived }) => survived),
-      open: settled.flatMap(({ open }) => open),
+      survived: [...settled.flatMap(({ survived }) => survived), ...rerun.reapplied],
+      open: [...settled.flatMap(({ open }) => open), ...rerun.open],
+      failure: rerun.failure,
     };
+  }
+
+  #tellRerun({ transaction, reason, probe, server, reapply }: RerunOutcome): void {
+    const { counters } = this.#options.coordinator;
+    counters.commitsLost++;
+    if (reapply === null) counters.commitsReapplied++;
+    const outcome = reapply === null ? 'reapplied' : 'lost';
+    const by = { address: server.address, probe };
+    transaction.context.events.publish(
+      'lostCommit',
+      new LostTransaction(transaction, outcome, reason, by, reapply),
+    );
   }
 
   async #settle(
@@ -67,8 +92,9 @@ export class CommitAgent implements CommittedAgent {
     group: readonly CommittedTransaction[],
     server: ServerLife,
     signal: AbortSignal,
-  ): Promise<Settled> {
+  ): Promise<Judged> {
     const survived: CommittedTransaction[] = [];
+    const lost: LostToRerun[] = [];
     let open = group;
     for (let pause = FIRST_PAUSE_MILLIS; ; pause *= 2) {
       let probed: ProbedConnection | null = null;
@@ -79,11 +105,12 @@ export class CommitAgent implements CommittedAgent {
           const judged = await this.#judge(context, open.slice(0, JUDGED_AT_ONCE), server, probed, signal);
           survived.push(...judged.survived);
           left.push(...judged.open);
+          lost.push(...judged.lost);
           open = open.slice(JUDGED_AT_ONCE);
         }
-        return { survived, open: left };
+        return { survived, open: left, lost };
       } catch {
-        if (signal.aborted) return { survived, open };
+        if (signal.aborted) return { survived, open, lost };
         await sleep(pause, undefined, { ref: false });
       } finally {
         probed?.connection.terminate();
@@ -98,7 +125,7 @@ export class CommitAgent implements CommittedAgent {
     server: ServerLife,
     { connection, probe }: ProbedConnection,
     signal: AbortSignal,
-  ): Promise<{ survived: readonly CommittedTransaction[]; open: readonly CommittedTransaction[] }> {
+  ): Promise<Judged> {
     const { lineage } = context.memory;
     const runner = remembering(connection, (sql) => HISTORY_QUESTIONS.has(sql));
     const judging = { runner, probe, lineage, signal };
@@ -109,7 +136,7 @@ export class CommitAgent implements CommittedAgent {
       }),
     );
     const byToken = transactions.filter(
-      (one) => judgements.get(one)!.verdict === 'unknown' && one.tokens.length > 0,
+      (one) => judgements.get(one)!.verdict === 'unknown' && keysOf(one).length > 0,
     );
     if (byToken.length > 0) {
       const found = await judgeByToken(byToken, context.options.tokenSchema, judging);
@@ -117,29 +144,18 @@ export class CommitAgent implements CommittedAgent {
     }
     const survived: CommittedTransaction[] = [];
     const open: CommittedTransaction[] = [];
+    const lost: LostToRerun[] = [];
     for (const transaction of transactions) {
       const judgement = judgements.get(transaction)!;
       if (judgement.verdict === 'open') open.push(transaction);
       else if (judgement.verdict === 'survived') {
         survived.push(transaction);
-        this.#found(transaction, server, probe);
+        found(transaction, server, probe);
+      } else if (judgement.verdict === 'lost' && context.options.lostCommits === 'reapply') {
+        lost.push({ transaction, reason: judgement.reason, probe });
       } else this.#tell(transaction, judgement, { address: server.address, probe });
     }
-    return { survived, open };
-  }
-
-  /** From now on it could be lost with this server. */
-  #found(
-    transaction: CommittedTransaction,
-    server: ServerLife,
-    { timeline, insertLsn }: JudgedBy['probe'],
-  ): void {
-    transaction.incarnation = server.incarnation;
-    transaction.address = server.address;
-    if (timeline === null || insertLsn === null) return;
-    transaction.timeline = timeline;
-    transaction.upTo = { timeline, position: insertLsn };
-    transaction.notBefore = null;
+    return { survived, open, lost };
   }
 
   #tell(
@@ -155,23 +171,9 @@ export class CommitAgent implements CommittedAgent {
     else counters.commitsMaybeLost++;
     context.events.publish(
       'lostCommit',
-      new LostTransaction(transaction, isLost ? 'lost' : 'unknown', reason, by),
+      new LostTransaction(transaction, isLost ? 'lost' : 'unknown', reason, by, null),
     );
   }
-}
-
-async function openOn(
-  server: ServerLife,
-  { resolved, options, coordinator, memory }: SessionContext,
-  signal: AbortSignal,
-): Promise<ProbedConnection> {
-  const { dialTimeoutMillis, pooler } = options;
-  const { clientConfig } = resolved;
-  const scouts = new Scouts({ clientConfig, dialTimeoutMillis, pooler, coordinator, memory });
-  const probed = await scouts.open(server.address, signal);
-  if (incarnationOf(server.address, probed.probe) === server.incarnation) return probed;
-  probed.connection.terminate();
-  throw new Error('the server is not what it was a moment ago');
 }
 
 function isOurs(entry: LoggedTransaction): entry is CommittedTransaction {

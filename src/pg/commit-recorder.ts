@@ -151,8 +151,7 @@ export class CommitRecorder {
       address: server.address,
       incarnation: probe.incarnation,
       timeline: probe.timeline,
-      database: probe.databaseName,
-      user: probe.sessionUser,
+      probe,
     };
     return this.#on;
   }

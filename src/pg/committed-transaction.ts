@@ -3,6 +3,7 @@ import type { LogPosition } from '../cluster/log-position.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { PgUnit } from './pg-unit.ts';
+import type { ProbeResult } from './probe.ts';
 import type { SessionContext } from './session-context.ts';
 import type { Principal } from './session-snapshot.ts';
 import type { JudgedSession } from './statement-judge.ts';
@@ -15,8 +16,7 @@ export interface CommittedOn {
   readonly address: HostAddress;
   readonly incarnation: string;
   readonly timeline: number;
-  readonly database: string | null;
-  readonly user: string | null;
+  readonly probe: ProbeResult;
 }
 
 export interface CommittedFacts {
@@ -75,6 +75,8 @@ export class CommittedTransaction implements LoggedTransaction {
   notBefore: LogPosition | null = null;
   upTo: LogPosition | null = null;
   wasFlushed = false;
+  /** Keys of the tokens with which it was run again behind a failover. Then these tell, and not its mark. */
+  attempts: readonly Buffer[] = [];
   #memory: Buffer | null = null;
   /** Where the copy begins in the memory, and where its first byte was in the arena. */
   #start = 0;
@@ -103,7 +105,8 @@ export class CommittedTransaction implements LoggedTransaction {
     const to = facts.units.at(-1)?.end ?? 0;
     this.#from = first?.start ?? to;
     this.#length = to - this.#from;
-    this.bytes = ENTRY_BYTES + facts.units.length * UNIT_BYTES + this.#length;
+    this.bytes = ENTRY_BYTES + this.#length;
+    for (const { answer } of facts.units) this.bytes += UNIT_BYTES + (answer?.length ?? 0);
     if (this.#length === 0) return;
     this.#start = reserve(this.#length);
     this.#memory = memory;
@@ -123,6 +126,7 @@ export class CommittedTransaction implements LoggedTransaction {
   discard(): void {
     this.#memory?.fill(0, this.#start, this.#start + this.#length);
     this.#memory = null;
+    for (const { answer } of this.units) answer?.fill(0);
   }
 }
 

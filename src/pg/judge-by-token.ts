@@ -30,6 +30,11 @@ export async function judgeByToken(
   return judgements;
 }
 
+/** Of the application's own attempts to commit it, and of ours. */
+export function keysOf({ tokens, attempts }: CommittedTransaction): readonly Buffer[] {
+  return attempts.length === 0 ? tokens : [...tokens, ...attempts];
+}
+
 function judgement({ isWrite }: CommittedTransaction, words: readonly (string | null)[]): CommittedJudgement {
   if (words.includes('committed')) return { verdict: 'survived', reason: 'token-committed' };
   if (words.every((word) => word === 'fenced')) {
@@ -50,8 +55,8 @@ async function askTogether(
   const sql = `SELECT ${tokenNames(schema).resolveToken}($1::pg_catalog.uuid)`;
   // Written without waiting: the runner keeps their order, and behind a failed one the others fail as well.
   const steps: Promise<readonly SqlRow[]>[] = [runner.run(BEGIN_SQL), runner.run(SETTINGS_SQL)];
-  const answers = transactions.map(({ tokens }) =>
-    tokens.map((key) => {
+  const answers = transactions.map((one) =>
+    keysOf(one).map((key) => {
       const answer = runner.run(sql, [tokenText(key)]);
       steps.push(answer);
       return answer;
@@ -76,9 +81,9 @@ async function judgeAlone(
   schema: string,
   { runner, signal }: JudgingServer,
 ): Promise<CommittedJudgement> {
-  const { tokens, preparedAs, isWrite } = transaction;
+  const { preparedAs, isWrite } = transaction;
   const { outcome, reason } = await resolveTokens({
-    keys: tokens,
+    keys: keysOf(transaction),
     preparedAs,
     runner,
     schema,

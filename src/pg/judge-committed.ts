@@ -57,6 +57,8 @@ export async function judgeCommitted(
   if (transaction.wasFlushed && isSameData(probe, address, transaction)) {
     return { verdict: 'survived', reason: 'flushed' };
   }
+  // Run again it is another transaction than the one that these are about.
+  if (transaction.attempts.length > 0) return { verdict: 'unknown', reason: 'no-mark' };
   const { notBefore, isWrite } = transaction;
   if (notBefore !== null && isWrite && isSuccessor(probe, transaction)) {
     const isBehind = probe.replayLsn !== null && probe.replayLsn < notBefore.position;

@@ -21,6 +21,7 @@ export class LostTransaction implements LostCommit {
   readonly session: number;
   readonly outcome: LostCommit['outcome'];
   readonly reason: string;
+  readonly notReapplied: string | null;
   readonly statements: readonly string[];
   readonly database: string | null;
   readonly user: string | null;
@@ -40,14 +41,16 @@ export class LostTransaction implements LostCommit {
     outcome: LostCommit['outcome'],
     reason: string,
     { address, probe }: JudgedBy,
+    notReapplied: string | null,
   ) {
     const { units } = transaction;
     this.session = transaction.on.session;
     this.outcome = outcome;
     this.reason = reason;
+    this.notReapplied = notReapplied;
     this.statements = units.flatMap((unit) => unit.texts.map(({ text }) => shownText(text)));
-    this.database = transaction.on.database;
-    this.user = transaction.on.user;
+    this.database = transaction.on.probe.databaseName;
+    this.user = transaction.on.probe.sessionUser;
     this.sentAt = new Date(transaction.sentAtMillis);
     this.acknowledgedAt = new Date(transaction.acknowledgedAtMillis);
     this.transactionId = transaction.mark?.()?.xid ?? null;

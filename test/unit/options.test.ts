@@ -22,6 +22,7 @@ const DEFAULTS = {
   maxJournalStatements: 100_000,
   maxKeptRowHashes: 1_000_000,
   lostCommits: 'report',
+  onReapplyFailed: 'report',
   maxCommittedLogBytes: 67_108_864,
   maxCommittedLogTransactions: 100_000,
   maxCommittedLogAgeMillis: 600_000,
