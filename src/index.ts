@@ -37,6 +37,7 @@ export type {
 export type {
   FailoverOptions,
   LostCommits,
+  OnReapplyFailed,
   LostState,
   OnReconnect,
   OnTerminated,

@@ -131,6 +131,7 @@ it('the public API is what it was', () => {
         "type LostCommits",
         "type LostState",
         "type NotificationGap",
+        "type OnReapplyFailed",
         "type OnReconnect",
         "type OnTerminated",
         "type Outcome",

@@ -6,7 +6,8 @@ import type { UnitCompleted } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import type { SessionContext } from './session-context.ts';
-import type { Principal } from './session-snapshot.ts';
+import type { Principal } from './principal.ts';
+import type { StatementText } from './statement-text.ts';
 import type { JudgedSession } from './statement-judge.ts';
 import type { TransactionMarks } from './transaction-marks.ts';
 import { endingOf, isSessionCommand, isTransactionControl, preparedAs, proofOf } from './unit-facts.ts';
@@ -18,7 +19,7 @@ export interface RecordedSession {
   readonly probe: ProbeResult | null;
   readonly server: ServerIdentity | null;
   readonly marks: { readonly transaction: TransactionMarks };
-  readonly memory: { readonly judged: JudgedSession; readonly principal: Principal };
+  readonly memory: { readonly judged: JudgedSession; principal(own: readonly StatementText[]): Principal };
   /** Bytes of the arena. */
   bytesBetween(from: number, to: number): Buffer;
 }
@@ -38,6 +39,7 @@ interface Work {
 export class CommitRecorder {
   readonly #session: RecordedSession;
   readonly #isOn: boolean;
+  readonly #isRerun: boolean;
   readonly #bytesBetween: (from: number, to: number) => Buffer;
   /** The connection, as long as its probe is the same. */
   #on: CommittedOn | null = null;
@@ -46,6 +48,7 @@ export class CommitRecorder {
   constructor(session: RecordedSession) {
     this.#session = session;
     this.#bytesBetween = (from, to) => session.bytesBetween(from, to);
+    this.#isRerun = session.context.options.lostCommits === 'reapply';
     this.#isOn = session.context.options.lostCommits !== 'ignore';
   }
 
@@ -128,7 +131,7 @@ export class CommitRecorder {
       preparedAs: preparedAs(unit),
       isWrite,
       judged: session.memory.judged,
-      principal: session.memory.principal,
+      principal: this.#isRerun ? session.memory.principal(unit.texts) : NOT_NEEDED,
       sentSequence: unit.sentSequence,
       acknowledgedSequence: coordinator.nextSequence(),
       sentAtMillis: unit.sentAtMillis,
@@ -158,6 +161,7 @@ export class CommitRecorder {
 }
 
 const NOTHING: readonly PgUnit[] = [];
+const NOT_NEEDED: Principal = { kind: 'unknown', reason: 'nobody asked for it' };
 
 const ENDS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'trailing-commit']);
 

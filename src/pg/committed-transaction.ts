@@ -5,7 +5,7 @@ import type { CommitMark } from './commit-mark.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 import type { SessionContext } from './session-context.ts';
-import type { Principal } from './session-snapshot.ts';
+import type { Principal } from './principal.ts';
 import type { JudgedSession } from './statement-judge.ts';
 
 /** A connection on which transactions were acknowledged. */

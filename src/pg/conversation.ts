@@ -45,6 +45,7 @@ export interface ConversationLimits {
   readonly maxJournalStatements: number;
   readonly maxJournalBytes: number;
   readonly maxKeptRowHashes: number;
+  readonly lostCommits: string;
 }
 
 /**
@@ -58,6 +59,8 @@ export class Conversation implements Responder {
   readonly #answer: KeptAnswer;
   readonly #listener: ConversationListener;
   readonly #nextSequence: () => number;
+  /** What ran outside of a transaction may have to run again as well, and be compared (R9). */
+  readonly #digestsAll: boolean;
   #resume: ResumeFilter | null = null;
   #hasDiverged = false;
 
@@ -67,6 +70,7 @@ export class Conversation implements Responder {
       maxBytes: limits.maxJournalBytes,
     });
     this.#digest = new ResponseDigest(limits.maxKeptRowHashes);
+    this.#digestsAll = limits.lostCommits === 'reapply';
     this.#answer = new KeptAnswer(limits.maxJournalBytes);
     this.#nextSequence = nextSequence;
     this.#listener = listener;
@@ -166,14 +170,20 @@ export class Conversation implements Responder {
     held.push(bytes, start, end);
     if (held.length <= MAX_HELD_BYTES) return false;
     unit.held = null;
-    this.#answer.begin('nothing');
     const given = held.take();
+    this.#digestGiven(unit, given, 'nothing');
+    return given;
+  }
+
+  /** What was kept back is handed on now. */
+  #digestGiven(unit: PgUnit, given: Buffer, keeps = keptOf(unit)): void {
+    this.#answer.begin(keeps);
     for (let at = 0; at < given.length;) {
       const next = at + 1 + given.readUInt32BE(at + 1);
       digestMessage(this.#digest, given[at]!, given, at, next);
+      this.#answer.add(given[at]!, given, at, next);
       at = next;
     }
-    return given;
   }
 
   ready(status: number): boolean | Buffer {
@@ -199,6 +209,9 @@ export class Conversation implements Responder {
     }
     this.#resume = null;
     unit.acknowledgedSequence = this.#nextSequence();
+    const given = unit.held?.take() ?? null;
+    unit.held = null;
+    if (given !== null && this.#digestsAll) this.#digestGiven(unit, given);
     const digest = this.#digest.finish(status);
     this.#digest.reset();
     unit.answer = this.#answer.take();
@@ -207,12 +220,10 @@ export class Conversation implements Responder {
     const before = journal.units;
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = journal.complete(unit, digest, chains);
-    const { held } = unit;
-    unit.held = null;
     const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended, before });
-    if (held === null && refusal === null && behind === null) return true;
+    if (given === null && refusal === null && behind === null) return true;
     return Buffer.concat([
-      held?.take() ?? NOTHING,
+      given ?? NOTHING,
       // What the server has said to the token it would have said to the COMMIT: a serialization failure, say.
       refusal?.message ?? NOTHING,
       endAnswer(status),

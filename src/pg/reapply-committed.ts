@@ -13,6 +13,7 @@ import { takeBaseline } from './session-check.ts';
 import { restoreSession } from './session-restore.ts';
 import type { SessionSnapshot } from './session-snapshot.ts';
 import { SqlError } from './sql-runner.ts';
+import type { StatementText } from './statement-text.ts';
 import { tokenText } from './token/token-key.ts';
 import { endingOf } from './unit-facts.ts';
 
@@ -69,6 +70,9 @@ async function attempt(
     const baseline = await takeBaseline(connection, [...principal.snapshot.customSettings.keys()]);
     const restored = await restoreSession(connection, principal.snapshot, baseline);
     if (restored.kind === 'refused') return refused(restored.reason);
+  }
+  if (!(await isProved(transaction, principal.unproved, probed))) {
+    return refused('session state unknown: statements that ran before may have changed it');
   }
   if (!(await staysInside(transaction, probed))) {
     return refused('one of its statements may have acted outside the database');
@@ -145,6 +149,23 @@ function otherDefault(
   return before.sessionUser === now.sessionUser && before.databaseName === now.databaseName
     ? null
     : 'the role or the database';
+}
+
+/** A15: the state was what it is taken for. */
+async function isProved(
+  { context, judged }: CommittedTransaction,
+  texts: readonly StatementText[],
+  { connection, probe }: ProbedConnection,
+): Promise<boolean> {
+  if (texts.length === 0) return true;
+  const renewal = { server: probe.incarnation ?? '', notBeforeMillis: performance.now(), proofs: true };
+  const judgements = await context.database.learn(
+    texts,
+    context.memory.questions(connection),
+    judged,
+    renewal,
+  );
+  return judgements.every(({ sessionSafe, changesNames }) => sessionSafe && !changesNames);
 }
 
 /** A7: what acted outside of the database is not undone there, and would be done twice. */

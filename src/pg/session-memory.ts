@@ -5,6 +5,7 @@ import {
   type CleanlinessEvent,
   type SessionCleanliness,
 } from '../session/session-cleanliness.ts';
+import type { Principal } from './principal.ts';
 import { checkSession } from './session-check.ts';
 import { castsDoubt } from './judge-units.ts';
 import { NotedTexts, takeJudged } from './noted-texts.ts';
@@ -12,7 +13,6 @@ import {
   isInvisible,
   isRebuildable,
   pinReason,
-  type Principal,
   type SessionPin,
   type SessionSnapshot,
 } from './session-snapshot.ts';
@@ -47,11 +47,7 @@ const PUT_OFF = 'a trigger that was put off to the end of its transaction';
 /** What runs the triggers that were put off. */
 const COMMITS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare-transaction']);
 
-const AS_DIALLED: Principal = { kind: 'known', snapshot: null };
-const UNJUDGED: Principal = {
-  kind: 'unknown',
-  reason: 'session state unknown: statements that ran before had not been judged yet',
-};
+const AS_DIALLED: Principal = { kind: 'known', snapshot: null, unproved: [] };
 
 const FIRST_PAUSE_MILLIS = 500;
 const MAX_PAUSE_MILLIS = 60_000;
@@ -130,17 +126,22 @@ export class SessionMemory {
   }
 
   /**
-   * The state in which the open transaction, or else the next statement, has begun (A15), as far as it is known without asking
-   * anybody.
+   * The state in which the open transaction, or else the statement with these texts that has just ended, had begun (A15), as
+   * far as it is known without asking anybody.
    */
-  get principal(): Principal {
-    if (this.#unjudged.before.size > 0) return UNJUDGED;
+  principal(own: readonly StatementText[]): Principal {
     if (this.#uncheckable !== null) return { kind: 'unknown', reason: this.knownRefusal ?? '' };
     const after = stateAfterLoss(this.#state);
     if (after.kind === 'refuse' && !after.sinceTransaction) return { kind: 'unknown', reason: after.reason };
     const pinned = this.#pinsThatRefuse(after.snapshot);
     if (pinned !== null) return { kind: 'unknown', reason: pinned };
-    return after.snapshot === null ? AS_DIALLED : { kind: 'known', snapshot: after.snapshot };
+    const { transactionOpen } = this.#state;
+    // What rests on code is proved once more: somebody may have made that anew before it ran.
+    const unproved = [...this.#unjudged.before, ...this.#trusted.before].filter(
+      (text) => transactionOpen || !own.includes(text),
+    );
+    if (unproved.length === 0 && after.snapshot === null) return AS_DIALLED;
+    return { kind: 'known', snapshot: after.snapshot, unproved };
   }
 
   /** Channels that the session listens on, as far as known. */

@@ -69,11 +69,6 @@ export interface SessionSnapshot {
   readonly pins: readonly SessionPin[];
 }
 
-/** The state in which a transaction began, null as dialled (A15); or why nobody knows it. */
-export type Principal =
-  | { readonly kind: 'known'; readonly snapshot: SessionSnapshot | null }
-  | { readonly kind: 'unknown'; readonly reason: string };
-
 const PIN_TEXT: Record<SessionPinKind, string> = {
   'temporary-object': 'temporary objects, which die with their server connection',
   'advisory-lock': 'session-level advisory locks, which are lost with their server connection',

@@ -159,7 +159,8 @@ describe(`lostCommits: 'reapply'`, () => {
       await client.query('COMMIT');
       await client.query(`SET app.tenant = 'three'`);
     });
-    await client.query('SELECT');
+    const other = await lab.connect(REAPPLY);
+    await other.query('SELECT');
     expect(outcomes(lost)).toEqual(['reapplied']);
     const { rows } = await lab.primary.query('SELECT tenant, text FROM tenant_note ORDER BY text');
     expect(rows).toEqual([
@@ -229,26 +230,25 @@ describe(`lostCommits: 'reapply'`, () => {
     await lab.primary.query(`DELETE FROM account WHERE id = 'y'`);
     await client.query('SELECT');
     expect(outcomes(lost)).toEqual([
-      ['lost', 'a statement gave other results than the application had been given'],
+      ['lost', 'a statement gave other results than the application had been given (UPDATE account)'],
     ]);
     expect(client.failover!.snapshot().commitsReapplied).toBe(
       client.failover!.snapshot().commitsLost - 2, // This one, and the one that was only reported above.
     );
   });
 
-  it('applies what needs another one behind it: it is tried again when that is there', async () => {
+  it('applies one that rests on what another session has written', async () => {
     const early = await lab.connect(REAPPLY);
     const late = await lab.connect(REAPPLY);
     const lost = lostOf(early);
     await lab.primary.query('DELETE FROM account');
     await loseFromHere(lab, async () => {
-      // Both see the row of the other connection's statement, whose COMMIT was sent behind theirs.
       await late.query(`INSERT INTO account VALUES ('z', 5)`);
       await early.query(`UPDATE account SET balance = 7 WHERE id = 'z'`);
     });
     await early.query('SELECT');
     await late.query('SELECT');
-    expect(outcomes(lost)).toEqual(['reapplied']);
+    expect(outcomes(lost)).toEqual(['reapplied']); // Its own; the other session is told of the other.
     const { rows } = await lab.primary.query('SELECT balance FROM account');
     expect(rows).toEqual([{ balance: 7 }]);
   });
