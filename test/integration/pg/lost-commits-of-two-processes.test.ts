@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import type { LostCommit } from '../../../src/events.ts';
+import type { Client } from '../../../src/pg.ts';
+import { FailoverLab } from '../../support/failover-lab.ts';
+
+function lostOf(application: Client): LostCommit[] {
+  const lost: LostCommit[] = [];
+  application.failover!.on('lostCommit', (event) => lost.push(event));
+  return lost;
+}
+
+/** Each provider has a cluster, and so a log, of its own, as each process has. */
+async function connectAsOneProcess(lab: FailoverLab): Promise<Client> {
+  const hosts = lab.proxies.map(({ host, port }) => ({ host, port }));
+  const { host, port } = lab.proxy;
+  return await lab.connect({
+    connectionString: lab.cluster.connectionString({ hosts: [{ host, port }] }),
+    failover: { lostCommits: 'reapply', provider: { discover: () => Promise.resolve({ hosts }) } },
+  });
+}
+
+describe('what several processes have lost', () => {
+  const lab = FailoverLab.forThisSuite({
+    tokens: true,
+    setUp: 'CREATE TABLE account (id text PRIMARY KEY, balance int NOT NULL)',
+  });
+
+  /** The second process has changed what the first one has made. Both are lost. */
+  async function lose(): Promise<{ first: Client; second: Client }> {
+    const first = await connectAsOneProcess(lab);
+    const second = await connectAsOneProcess(lab);
+    await lab.primary.query('DELETE FROM account');
+    await lab.shipAll();
+    await lab.primary.freezeWalSender();
+    await first.query(`INSERT INTO account VALUES ('a', 1)`);
+    await second.query(`UPDATE account SET balance = balance + 10 WHERE id = 'a'`);
+    await lab.primary.kill();
+    await lab.cluster.failover();
+    return { first, second };
+  }
+
+  async function balances(): Promise<unknown[]> {
+    const { rows } = await lab.primary.query<{ balance: number }>('SELECT balance FROM account');
+    return rows.map(({ balance }) => balance);
+  }
+
+  it('is all applied if they come in the order in which they had worked', async () => {
+    const { first, second } = await lose();
+    const lost = [lostOf(first), lostOf(second)];
+    await first.query('SELECT');
+    await second.query('SELECT');
+    expect(lost.flat().map(({ outcome }) => outcome)).toEqual(['reapplied', 'reapplied']);
+    expect(await balances()).toEqual([11]);
+  });
+
+  it('is not, and says so, if they come the other way round: nothing orders their logs', async () => {
+    const { first, second } = await lose();
+    const lost = [lostOf(first), lostOf(second)];
+    await second.query('SELECT');
+    await first.query('SELECT');
+    expect(lost.map(([event]) => event!.outcome)).toEqual(['reapplied', 'lost']);
+    expect(lost[1]![0]!.notReapplied).toMatch(/other results/);
+    expect(await balances()).toEqual([1]);
+  });
+});
