@@ -153,6 +153,12 @@ describe.each(DRIVERS)('a session of $name that is terminated', (driver) => {
     const { processID } = client;
     await lab.node.query('SELECT pg_terminate_backend($1)', [processID]);
     if (driver.hasFailover) {
+      // Its last words are on their way when it has gone; and read behind one more flight.
+      await waitFor(async () => {
+        const { rowCount } = await lab.node.query('SELECT FROM pg_stat_activity WHERE pid = $1', [processID]);
+        return rowCount === 0;
+      });
+      await lab.node.query('SELECT 1');
       // R8, R14: an idle session reconnects with its next statement, silently.
       expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
       expect(client.processID).not.toBe(processID);

@@ -105,6 +105,7 @@ describe.each((process.env['V'] ?? '15,18').split(','))(
 
     afterAll(async () => {
       await hangUp();
+      if (isOwning) await owning?.end();
       await node.destroy();
     });
 
