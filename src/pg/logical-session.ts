@@ -618,12 +618,21 @@ export class LogicalSession
     this.flush();
   }
 
-  /** A COMMIT that was in doubt has taken effect here: a later failover may lose it as any other (A5). */
-  #recordResolved({ resolve, fates }: LossPlan): void {
-    if (resolve === null) return;
-    const unit = this.conversation.pending[resolve];
-    if (unit === undefined || (fates[resolve] !== 'finish' && fates[resolve] !== 'lost')) return;
-    this.#recorder.resolved(unit, this.units, this.markInDoubt);
+  /** What was in doubt has taken effect here: a later failover may lose it as any other (A5). */
+  #recordResolved({ situation, fates }: LossPlan): void {
+    const { pending } = this.conversation;
+    let isOpen = situation.open;
+    situation.pending.forEach(({ sent, ending, verdict }, index) => {
+      const unit = pending[index];
+      // The first one that ends the transaction which was open is that one's, with all in front of it.
+      const isOfOpen = isOpen && sent && ending !== 'none';
+      if (isOfOpen) isOpen = false;
+      if (unit === undefined || verdict?.outcome !== 'committed') return;
+      if (fates[index] !== 'finish' && fates[index] !== 'lost') return;
+      if (isOfOpen) {
+        this.#recorder.resolved(unit, [...this.units, ...pending.slice(0, index)], this.markInDoubt);
+      } else this.#recorder.resolved(unit, [], null);
+    });
   }
 
   /** The application may close its client in the middle of anything that it is told. */
