@@ -120,6 +120,13 @@ export class TokenKeeper {
           return Buffer.concat([view.subarray(0, from), messages.behindQuery(text, token.key)]);
         }
         if (!unit.closed) return view;
+        if (!mayCarry(unit)) {
+          // What has come behind a Flush may have committed all in front of it, or is a Query: nothing would prove that it
+          // did not take effect.
+          unit.token = null;
+          unit.tokenKeys = [];
+          return view;
+        }
         token.follows(unit.asked);
         return messages.behind(view, token.key, unit.isPlain);
     }
@@ -211,10 +218,15 @@ function appended({ text, commands }: StatementText): UnitTokenShape | null {
 }
 
 function shapeOfExtended(unit: PgUnit): UnitTokenShape | null {
-  if (unit.isMixed || unit.texts.length === 0 || !unit.texts.every((text) => text.mayCarryToken)) return null;
+  if (!mayCarry(unit)) return null;
   if (unit.closed && unit.executes === 0) return null;
   if (unit.isPlain && unit.closed) return { position: 'inside', visible: unit.executes };
   return { position: 'inside', visible: null, countsAll: true };
+}
+
+/** By the extended protocol, in front of its Sync. */
+function mayCarry(unit: PgUnit): boolean {
+  return !unit.isMixed && unit.texts.length > 0 && unit.texts.every((text) => text.mayCarryToken);
 }
 
 /** Its reader waits for nothing before the whole answer. */
