@@ -74,7 +74,8 @@ export class CommitRecorder {
   resolved(unit: PgUnit, journal: readonly PgUnit[], mark: CommitMark | null): void {
     if (!this.#isOn) return;
     const units = [...journal, unit];
-    this.#add(unit, { units, isComplete: true, mark: () => mark, isWrite: true });
+    // By whichever of them: it was found with all of them.
+    this.#add(unit, { units, isComplete: true, mark: () => mark, isWrite: true }, unit.tokenKeys);
   }
 
   #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
@@ -116,7 +117,12 @@ export class CommitRecorder {
     });
   }
 
-  #add(unit: PgUnit, { units, isComplete, mark, isWrite }: Work): void {
+  /** @param tokens those of earlier attempts alone say nothing of what was acknowledged without one */
+  #add(
+    unit: PgUnit,
+    { units, isComplete, mark, isWrite }: Work,
+    tokens: readonly Buffer[] = unit.token === null ? NO_TOKENS : unit.tokenKeys,
+  ): void {
     const session = this.#session;
     const on = this.#connection();
     if (on === null) return;
@@ -127,7 +133,7 @@ export class CommitRecorder {
       units: areKept ? units : NOTHING,
       isComplete: isComplete && areKept,
       mark,
-      tokens: unit.tokenKeys,
+      tokens,
       preparedAs: preparedAs(unit),
       isWrite,
       judged: session.memory.judged,
@@ -162,6 +168,7 @@ export class CommitRecorder {
 
 const NOTHING: readonly PgUnit[] = [];
 const NOT_NEEDED: Principal = { kind: 'unknown', reason: 'nobody asked for it' };
+const NO_TOKENS: readonly Buffer[] = [];
 
 const ENDS: ReadonlySet<string> = new Set(['commit', 'commit-and-chain', 'prepare', 'trailing-commit']);
 
