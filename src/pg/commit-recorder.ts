@@ -74,8 +74,10 @@ export class CommitRecorder {
   resolved(unit: PgUnit, journal: readonly PgUnit[], mark: CommitMark | null): void {
     if (!this.#isOn) return;
     const units = [...journal, unit];
+    // What was pipelined in front of the COMMIT and never answered could not be compared if it ran again.
+    const isComplete = journal.every(({ digest, synthetic }) => digest !== null || synthetic !== null);
     // By whichever of them: it was found with all of them.
-    this.#add(unit, { units, isComplete: true, mark: () => mark, isWrite: true }, unit.tokenKeys);
+    this.#add(unit, { units, isComplete, mark: () => mark, isWrite: true }, unit.tokenKeys);
   }
 
   #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
