@@ -211,7 +211,8 @@ export class Conversation implements Responder {
     unit.acknowledgedSequence = this.#nextSequence();
     const given = unit.held?.take() ?? null;
     unit.held = null;
-    if (given !== null && this.#digestsAll) this.#digestGiven(unit, given);
+    // A string that failed is in the journal, and its replay must give the same.
+    if (given !== null && (this.#digestsAll || status !== IDLE)) this.#digestGiven(unit, given);
     const digest = this.#digest.finish(status);
     this.#digest.reset();
     unit.answer = this.#answer.take();

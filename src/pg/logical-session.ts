@@ -35,7 +35,7 @@ import { TokenKeeper, type TokenHost } from './token/token-keeper.ts';
 import type { CommitMeans } from './commit-means.ts';
 import type { Arrival } from './recovering-session.ts';
 import type { SessionContext } from './session-context.ts';
-import { preparedAs, releasesLocks } from './unit-facts.ts';
+import { endedPrepared, preparedAs, releasesLocks } from './unit-facts.ts';
 import { SessionCancel } from './session-cancel.ts';
 import { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
@@ -414,11 +414,8 @@ export class LogicalSession
     const { unit, status, wasOpen, ended } = completed;
     this.#recorder.completed(completed);
     if (unit.touchesSession) this.memory.ran(unit.texts);
-    if (unit.token !== null) {
-      this.tokens.answered(unit);
-      const identifier = unit.committed ? preparedAs(unit) : null;
-      if (identifier !== null) this.context.tokens.prepared(identifier, unit.tokenKeys);
-    }
+    if (unit.token !== null) this.tokens.answered(unit);
+    this.#notePrepared(unit);
     this.#traffic.detach(unit);
     this.#journalMemory.keepAnswer(unit);
     // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
@@ -446,6 +443,17 @@ export class LogicalSession
       this.marks.afterUnit(connection);
     }
     return null;
+  }
+
+  /** Whose tokens an identifier stands for, as long as it does. */
+  #notePrepared(unit: PgUnit): void {
+    const { tokens } = this.context;
+    const prepared = unit.committed ? preparedAs(unit) : null;
+    if (prepared !== null && unit.token !== null) tokens.prepared(prepared, unit.tokenKeys);
+    else if (tokens.hasPrepared) {
+      const identifier = prepared ?? (unit.error === null ? endedPrepared(unit)?.identifier : null);
+      if (identifier !== null && identifier !== undefined) tokens.forgetPrepared(identifier);
+    }
   }
 
   /** What was in flight gave other results than what was already handed over: R5, in phase 3. */

@@ -86,6 +86,15 @@ export class DatabaseTokens implements TokenSource {
     this.#prepared.set(identifier, keys);
   }
 
+  get hasPrepared(): boolean {
+    return this.#prepared.size > 0;
+  }
+
+  /** It is prepared no longer, or was prepared again by somebody else or without tokens: the name may mean another one. */
+  forgetPrepared(identifier: string): void {
+    this.#prepared.delete(identifier);
+  }
+
   /** Empty if this process has not prepared it, or has forgotten. */
   keysOfPrepared(identifier: string): readonly Buffer[] {
     return this.#prepared.get(identifier) ?? [];
