@@ -213,6 +213,13 @@ export interface FailoverOptions {
    * At least 60000, and better many times `timeoutMillis`. Default 3600000 (one hour).
    */
   readonly tokenRetentionMillis?: number | undefined;
+  /**
+   * Has INSERT and UPDATE statements of a transaction return the values that the server makes and the application did not
+   * ask for (numbers of sequences, random values; the key of updated rows), so that a replay gives them again though they
+   * were read by a later statement only. The application is not shown them. Needs the right to SELECT these columns;
+   * where it is missing, statements run unchanged. Default false: it costs something for each such statement.
+   */
+  readonly recordGeneratedValues?: boolean | undefined;
 }
 
 /** FailoverOptions with every default filled in. Frozen. */
@@ -249,6 +256,7 @@ export interface ResolvedFailoverOptions extends Required<
   readonly onReconnect: OnReconnect | undefined;
   readonly tokenSchema: string;
   readonly tokenRetentionMillis: number;
+  readonly recordGeneratedValues: boolean;
 }
 
 interface NumberRule {
@@ -309,6 +317,7 @@ const OTHER_KEYS = [
   'sessionVariables',
   'onReconnect',
   'tokenSchema',
+  'recordGeneratedValues',
 ];
 const KNOWN_KEYS = [...Object.keys(NUMBER_RULES), ...OTHER_KEYS];
 
@@ -348,6 +357,7 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     sessionVariables: resolveSessionVariables(options['sessionVariables']),
     onReconnect: resolveHook(options['onReconnect']),
     tokenSchema: checkSchemaName(options['tokenSchema'] ?? DEFAULT_TOKEN_SCHEMA, 'failover.tokenSchema'),
+    recordGeneratedValues: resolveSwitch('recordGeneratedValues', options['recordGeneratedValues']),
   });
 }
 
@@ -435,6 +445,13 @@ function resolveLostCommits(options: Readonly<Record<string, unknown>>): LostCom
     );
   }
   return lostCommits;
+}
+
+/** Off unless it is switched on. */
+function resolveSwitch(key: string, value: unknown): boolean {
+  if (value === undefined) return false;
+  if (typeof value === 'boolean') return value;
+  throw new ConfigurationError(`failover.${key} must be true or false, but is ${quoteValue(value)}`);
 }
 
 function resolveHook(value: unknown): OnReconnect | undefined {

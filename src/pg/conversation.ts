@@ -5,6 +5,7 @@ import { BackendType, readTag } from './backend-messages.ts';
 import { KeptAnswer } from './kept-answer.ts';
 import { endAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
+import type { RecordedAnswer } from './pinning/recorded-answer.ts';
 import { digestMessage, errorCode, hashedPart } from './response-hash.ts';
 import { MAX_HELD_BYTES, type HeldAnswer } from './token/held-answer.ts';
 import { isForApplication } from './token/unit-token.ts';
@@ -37,6 +38,8 @@ export interface ConversationListener {
   markReady(status: number): boolean;
   /** A server has refused the unit's token, and rolled its transaction back: it is to run again. The connection is cut. */
   tokenRefused(unit: PgUnit): void;
+  /** The same of the columns that were added to the unit. */
+  recordingRefused(unit: PgUnit): void;
   /** Statements of the wire protocol were dropped by SQL: all of them, or some. */
   statementsDropped(all: boolean): void;
 }
@@ -149,6 +152,7 @@ export class Conversation implements Responder {
       this.#listener.markMessage(type, bytes, start);
       return false;
     }
+    if (unit.recorded !== null) return this.#recorded(unit, unit.recorded, type, bytes, start, end);
     this.#note(unit, type, bytes, start, end);
     if (this.#resume !== null) {
       const verdict = filter(this.#resume, type, bytes, start, end);
@@ -163,6 +167,29 @@ export class Conversation implements Responder {
     digestMessage(this.#digest, type, bytes, start, end);
     this.#answer.add(type, bytes, start, end);
     return true;
+  }
+
+  /** Of a unit that gives more than it was asked for: all of it is kept, and the application is given its own part. */
+  #recorded(
+    unit: PgUnit,
+    recorded: RecordedAnswer,
+    type: number,
+    bytes: Buffer,
+    start: number,
+    end: number,
+  ): boolean | Buffer {
+    if (!recorded.accepts(type, bytes, start, end)) return false;
+    this.#note(unit, type, bytes, start, end);
+    if (recorded.begins()) this.#answer.begin('all');
+    this.#answer.add(type, bytes, start, end);
+    const given = recorded.partForApplication(type, bytes, start, end);
+    if (given === null) return false;
+    if (given === bytes) {
+      digestMessage(this.#digest, type, bytes, start, end);
+      return true;
+    }
+    digestMessage(this.#digest, given[0]!, given, 0, given.length);
+    return given;
   }
 
   /** False: it is kept back. Bytes: it and all that was, since there is too much of it. */
@@ -195,6 +222,10 @@ export class Conversation implements Responder {
     // With a COMMIT that had failed itself no transaction would be open any more.
     if (refusal !== null && (!isForApplication(refusal) || status !== IDLE)) {
       this.#listener.tokenRefused(unit);
+      return false;
+    }
+    if (unit.recorded?.isRefused === true) {
+      this.#listener.recordingRefused(unit);
       return false;
     }
     this.#pending.shift();

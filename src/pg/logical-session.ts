@@ -42,6 +42,7 @@ import { SessionRecovery } from './session-recovery.ts';
 import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
 import type { Transport } from './transport.ts';
 import { UnitSender } from './unit-sender.ts';
+import { ValueRecorder } from './value-recorder.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 let sessions = 0;
@@ -90,6 +91,7 @@ export class LogicalSession
   readonly #attention: IdleAttention;
   readonly #recorder: CommitRecorder;
   readonly #cancel = new SessionCancel(this);
+  readonly #values: ValueRecorder | null;
   #state: SessionState = INITIAL;
 
   constructor(socket: VirtualSocket, context: SessionContext) {
@@ -124,6 +126,9 @@ export class LogicalSession
     const { conversation, names, pinned, marks, tokens, memory } = this;
     const responder = this.#responder;
     const chained = this.#chained;
+    const { recordedTexts } = context;
+    const recorder = recordedTexts === null ? null : new ValueRecorder(recordedTexts, this);
+    this.#values = recorder;
     this.#traffic = new SessionTraffic(
       {
         socket,
@@ -142,6 +147,7 @@ export class LogicalSession
           tokens,
           memory,
           chained,
+          recorder,
         }),
       },
       this,
@@ -300,6 +306,7 @@ export class LogicalSession
     this.#link.adopt(probed, host, this);
     this.marks.connected(probed.probe, marks);
     this.tokens.connected(tokens, probed.probe.isPooled);
+    this.#values?.connected();
     probed.connection.attach(this);
   }
 
@@ -439,6 +446,7 @@ export class LogicalSession
       this.memory.idle();
       this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
       if (this.memory.wantsAttention) this.#attention.wanted();
+      this.#values?.idle();
     } else if (connection !== null) {
       this.marks.afterUnit(connection);
     }
@@ -522,6 +530,11 @@ export class LogicalSession
   tokenRefused(unit: PgUnit): void {
     const refusal = unit.token?.refusal ?? null;
     if (refusal !== null) this.tokens.noteRefusal(unit, refusal);
+    this.cut();
+  }
+
+  recordingRefused(unit: PgUnit): void {
+    this.#values?.refused(unit);
     this.cut();
   }
 

@@ -10,6 +10,7 @@ import { clusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import { DatabaseMemory } from './database-memory.ts';
 import { refuseForcedNative } from './native-module.ts';
+import { RecordedTexts } from './pinning/recorded-texts.ts';
 import type { SessionContext } from './session-context.ts';
 import { DatabaseTokens } from './token/database-tokens.ts';
 import { tokenMemory, type TokenContext } from './token/token-memory.ts';
@@ -58,6 +59,7 @@ export function makeContext(resolved: ResolvedConnection, events?: FailoverEvent
     memory: clusterMemory(coordinator),
     database: databaseOf(coordinator, resolved),
     tokens: tokensOf({ coordinator, resolved, options }),
+    recordedTexts: options.recordGeneratedValues ? new RecordedTexts() : null,
     resolved,
     options,
     events: events ?? new FailoverEvents(() => coordinator.snapshot()),

@@ -1,4 +1,5 @@
 import type { Unit } from '../session/journal.ts';
+import type { RecordedAnswer } from './pinning/recorded-answer.ts';
 import type { HeldAnswer } from './token/held-answer.ts';
 import type { StatementText } from './statement-text.ts';
 import type { UnitToken } from './token/unit-token.ts';
@@ -44,6 +45,10 @@ export interface PgUnit extends Unit {
   tokenKeys: readonly Buffer[];
   /** What of its answer is kept back until it is complete, so that it may run again; null if it is handed on as it comes. */
   held: HeldAnswer | null;
+  /** It went out with more columns than the application asked for; null if it did not. */
+  recorded: RecordedAnswer | null;
+  /** A server has refused those columns: it runs as it is. */
+  isNotRecordable: boolean;
   /** How often a server has refused its token. */
   tokenRefusals: number;
   /** CopyInResponse came: COPY data belongs to it until CopyDone or CopyFail. */
@@ -89,6 +94,8 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     token: null,
     tokenKeys: NO_KEYS,
     held: null,
+    recorded: null,
+    isNotRecordable: false,
     tokenRefusals: 0,
     copyIn: false,
     answer: null,
@@ -119,5 +126,6 @@ export function sendAgain(unit: PgUnit): void {
   unit.countedAsRead = false;
   unit.token = null;
   unit.held = null;
+  unit.recorded = null;
   unit.changedRows = false;
 }

@@ -5,6 +5,7 @@ import type { ResolvedFailoverOptions } from '../options.ts';
 import type { ClusterMemory } from './cluster-memory.ts';
 import type { ResolvedConnection } from './connection-hosts.ts';
 import type { DatabaseMemory } from './database-memory.ts';
+import type { RecordedTexts } from './pinning/recorded-texts.ts';
 import type { DatabaseTokens } from './token/database-tokens.ts';
 
 /** All that a logical session is given: it reaches for nothing by itself. */
@@ -13,6 +14,8 @@ export interface SessionContext {
   readonly memory: ClusterMemory;
   readonly database: DatabaseMemory;
   readonly tokens: DatabaseTokens;
+  /** Null if `failover.recordGeneratedValues` is off. */
+  readonly recordedTexts: RecordedTexts | null;
   readonly resolved: ResolvedConnection;
   readonly options: ResolvedFailoverOptions;
   readonly events: FailoverEvents;

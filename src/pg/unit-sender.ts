@@ -12,6 +12,7 @@ import type { ServerConnection } from './server-connection.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { TokenKeeper } from './token/token-keeper.ts';
 import { endingOf } from './unit-facts.ts';
+import type { ValueRecorder } from './value-recorder.ts';
 
 /** The parts of a session that have a word in what is sent. */
 export interface SendingSession {
@@ -24,6 +25,8 @@ export interface SendingSession {
   readonly memory: SessionMemory;
   readonly pinned: PinnedContinuation;
   readonly chained: ChainedTransaction;
+  /** Null if it is switched off. */
+  readonly recorder: ValueRecorder | null;
 }
 
 /**
@@ -42,7 +45,7 @@ export class UnitSender {
 
   /** Sends what may be sent now. */
   send(connection: ServerConnection): void {
-    const { conversation, responder, marks, tokens, pinned } = this.#session;
+    const { conversation, responder, marks, tokens, pinned, recorder } = this.#session;
     this.#from = -1;
     for (const unit of conversation.pending) {
       if (unit.writtenTo === unit.end || responder.owns(unit)) continue;
@@ -58,6 +61,11 @@ export class UnitSender {
       const form = begins ? pinned.take(unit) : null;
       if (form !== null) {
         this.#writePinned(unit, form, connection);
+        continue;
+      }
+      const bytes = begins ? recorder?.bytesFor(unit, connection) : undefined;
+      if (bytes != null) {
+        this.#writePinned(unit, { prepare: null, bytes }, connection);
         continue;
       }
       this.#note(unit, begins, connection);
@@ -105,7 +113,7 @@ export class UnitSender {
 
   #writePinned(
     unit: PgUnit,
-    { prepare, bytes }: PinnedForm & { kind: 'pinned' },
+    { prepare, bytes }: Pick<PinnedForm & { kind: 'pinned' }, 'prepare' | 'bytes'>,
     connection: ServerConnection,
   ): void {
     const { marks, tokens } = this.#session;

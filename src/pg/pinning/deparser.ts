@@ -25,7 +25,7 @@ export function writeStatement(tree: unknown): string | null {
   }
   const outcome = parse(text);
   if (outcome.kind === 'not-understood' || outcome.statements.length !== 1) return null;
-  return isSame(outcome.statements[0], tree) ? text : null;
+  return isSameTree(outcome.statements[0], tree) ? text : null;
 }
 
 /** Where something stands in its text is no part of what it means. */
@@ -37,17 +37,18 @@ const PLACES: ReadonlySet<string> = new Set([
   'rexpr_list_end',
 ]);
 
-function isSame(one: unknown, other: unknown): boolean {
+/** True if two trees mean the same: where something stands in its text does not count. */
+export function isSameTree(one: unknown, other: unknown): boolean {
   if (Array.isArray(one)) {
     return (
       Array.isArray(other) &&
       one.length === other.length &&
-      one.every((item, index) => isSame(item, other[index]))
+      one.every((item, index) => isSameTree(item, other[index]))
     );
   }
   if (!isFields(one)) return one === other;
   if (!isFields(other)) return false;
   const names = (value: object): readonly string[] => Object.keys(value).filter((name) => !PLACES.has(name));
   const mine = names(one);
-  return mine.length === names(other).length && mine.every((name) => isSame(one[name], other[name]));
+  return mine.length === names(other).length && mine.every((name) => isSameTree(one[name], other[name]));
 }

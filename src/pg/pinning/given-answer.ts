@@ -24,6 +24,14 @@ export interface GivenAnswer {
   readonly tag: string | null;
 }
 
+/** Names of columns that the driver has added to a statement: no application was given them (`record-returning.ts`). */
+export const RECORDED_PREFIX = 'holdfast_recorded_';
+
+/** How many columns the application was given. */
+export function givenWidth(columns: readonly GivenColumn[]): number {
+  return columns.filter(({ name }) => !name.startsWith(RECORDED_PREFIX)).length;
+}
+
 const HEADER_BYTES = 5;
 
 /** True for the messages that a kept answer consists of. */

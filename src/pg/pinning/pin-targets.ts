@@ -1,5 +1,11 @@
 import { fieldsOf, listOf, nodeOf, textOf, type Fields } from '../sql/syntax-tree.ts';
-import { integerOf, type GivenAnswer, type GivenColumn, type GivenValue } from './given-answer.ts';
+import {
+  givenWidth,
+  integerOf,
+  type GivenAnswer,
+  type GivenColumn,
+  type GivenValue,
+} from './given-answer.ts';
 import {
   calledName,
   expressionFacts,
@@ -31,7 +37,7 @@ export function plainTargets(
   answer: GivenAnswer | null,
 ): readonly (readonly [Fields, number])[] {
   const targets = listOf(list);
-  if (answer?.columns?.length !== targets.length) return [];
+  if (answer?.columns == null || givenWidth(answer.columns) !== targets.length) return [];
   return targets.map((target, index) => [fieldsOf(target, 'ResTarget') ?? {}, index] as const);
 }
 

@@ -52,8 +52,9 @@ export interface TableFacts {
   readonly hasTriggers: boolean;
 }
 
-/** $1: tables. */
-const TABLES = pinned(`
+/** About the tables of an array of object identifiers. */
+const ABOUT_TABLES = (tables: string): string =>
+  pinned(`
   select 'table', c.oid::pg_catalog.text, c.relkind::pg_catalog.text,
     (exists (select from pg_catalog.pg_rewrite r where r.ev_class = c.oid
       and r.ev_type <> '1'::pg_catalog."char"))::pg_catalog.text,
@@ -64,7 +65,7 @@ const TABLES = pinned(`
       and t.tgenabled <> 'D'::pg_catalog."char"))::pg_catalog.text,
     null, null
   from pg_catalog.pg_class c
-  where c.oid = any ($1::pg_catalog.oid[])
+  where c.oid = any (${tables})
   union all
   select 'column', a.attrelid::pg_catalog.text, a.attnum::pg_catalog.text, a.attname,
     pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid::pg_catalog.text,
@@ -78,7 +79,12 @@ const TABLES = pinned(`
       limit 1)
   from pg_catalog.pg_attribute a
     left join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  where a.attrelid = any ($1::pg_catalog.oid[]) and a.attnum >= 1 and not a.attisdropped`);
+  where a.attrelid = any (${tables}) and a.attnum >= 1 and not a.attisdropped`);
+
+/** $1: tables. */
+const TABLES = ABOUT_TABLES('$1::pg_catalog.oid[]');
+/** $1: the name of a table. */
+const TABLE_CALLED = ABOUT_TABLES('array[pg_catalog.to_regclass($1)::pg_catalog.oid]');
 
 const TABLE_NAME = 'select pg_catalog.to_regclass($1)::pg_catalog.oid::pg_catalog.text';
 
@@ -95,9 +101,18 @@ export async function tableFacts(
   runner: SqlRunner,
 ): Promise<ReadonlyMap<number, TableFacts>> {
   if (!parserReady()) throw new TypeError('the parser must be loaded before');
+  if (oids.length === 0) return new Map();
+  return factsIn(await runner.run(TABLES, [`{${oids.join(',')}}`]));
+}
+
+/** The facts of the table that a name means here, in one question; null if there is none. */
+export async function factsOfTableCalled(name: string, runner: SqlRunner): Promise<TableFacts | null> {
+  const [facts] = factsIn(await runner.run(TABLE_CALLED, [name])).values();
+  return facts ?? null;
+}
+
+function factsIn(rows: readonly SqlRow[]): ReadonlyMap<number, TableFacts> {
   const found = new Map<number, TableFacts>();
-  if (oids.length === 0) return found;
-  const rows = await runner.run(TABLES, [`{${oids.join(',')}}`]);
   for (const [what, oid, kind, hasRules, key, hasRowTriggers, hasTriggers] of rows) {
     if (what !== 'table') continue;
     found.set(Number(oid), {

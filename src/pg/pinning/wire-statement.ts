@@ -79,6 +79,38 @@ export function preparePinned(text: string, types: readonly number[]): Buffer {
   ]);
 }
 
+/**
+ * The unit with another text, which gives more columns. Null if it is not one whose answer can be cut: a Query, or Parse,
+ * Bind, Describe, Execute and Sync of the unnamed statement with one format for all columns.
+ */
+export function withMoreColumns(unit: Buffer, text: string): Buffer | null {
+  const messages = [...messagesOf(unit)];
+  const types = messages.map(({ type }) => String.fromCharCode(type)).join('');
+  if (types === 'Q') return withText(text);
+  if (types !== 'PBDES') return null;
+  const [parse, bind, describe] = messages as [Message, Message, Message];
+  const body = parse.start + HEADER_BYTES;
+  const target = readTarget(unit, describe.start + HEADER_BYTES);
+  if (unit[body] !== 0 || target.kind !== 'P' || target.name !== '') return null;
+  const names = bindNames(unit, bind.start + HEADER_BYTES);
+  if (names.statement !== '' || unit[bind.start + HEADER_BYTES] !== 0) return null;
+  const formats = unit.readUInt16BE(parametersEnd(unit, names.behind));
+  if (formats > 1) return null;
+  const declared = unit.subarray(unit.indexOf(0, body + 1) + 1, parse.end);
+  const contents = Buffer.concat([Buffer.from(`\0${text}\0`, 'utf8'), declared]);
+  return Buffer.concat([
+    Buffer.from([FrontendType.Parse]),
+    int32(contents.length + 4),
+    contents,
+    unit.subarray(parse.end),
+  ]);
+}
+
+/** The Parse of a unit's unnamed statement, which it begins with. */
+export function parseIn(unit: Buffer): Buffer {
+  return Buffer.from(unit.subarray(0, 1 + unit.readUInt32BE(1)));
+}
+
 /** The unit with its text replaced, if it is a Query. */
 export function withText(text: string): Buffer {
   return serialize.query(text);
@@ -123,7 +155,13 @@ function pinnedBind(unit: Buffer, body: number, end: number, added: readonly Wir
   return Buffer.concat([Buffer.from([FrontendType.Bind]), int32(contents.length + 4), contents]);
 }
 
-function* messagesOf(unit: Buffer): Generator<{ type: number; start: number; end: number }> {
+interface Message {
+  readonly type: number;
+  readonly start: number;
+  readonly end: number;
+}
+
+function* messagesOf(unit: Buffer): Generator<Message> {
   for (let start = 0; start < unit.length;) {
     const end = start + 1 + unit.readUInt32BE(start + 1);
     yield { type: unit[start]!, start, end };

@@ -1,0 +1,224 @@
+import type { QueryConfig, QueryResult } from 'pg';
+import { beforeAll, describe, expect, it } from 'vitest';
+import type { WatchedClient } from '../../support/failover-lab.ts';
+import { FailoverLab } from '../../support/failover-lab.ts';
+import { rejectionOf } from '../../support/settle.ts';
+
+const SET_UP = `
+  CREATE TABLE item (
+    id bigserial PRIMARY KEY,
+    name text UNIQUE,
+    token uuid NOT NULL DEFAULT gen_random_uuid(),
+    clock timestamptz NOT NULL DEFAULT clock_timestamp());
+  CREATE TABLE seen (id serial PRIMARY KEY, name text, statement text);
+  CREATE TABLE ruled (id serial PRIMARY KEY, name text);
+  CREATE RULE also AS ON INSERT TO ruled DO ALSO INSERT INTO seen (name) VALUES ('rule');
+  CREATE TABLE watched (id serial PRIMARY KEY, name text);
+  CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO seen (name, statement) VALUES (new.name, current_query()); RETURN new; END $$;
+  CREATE TRIGGER watch BEFORE INSERT ON watched FOR EACH ROW EXECUTE FUNCTION watch();
+  CREATE VIEW shown AS SELECT id, name FROM item;
+  CREATE VIEW put AS SELECT id, name FROM item;
+  CREATE FUNCTION put() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN INSERT INTO item (name) VALUES (new.name); RETURN new; END $$;
+  CREATE TRIGGER put INSTEAD OF INSERT ON put FOR EACH ROW EXECUTE FUNCTION put();
+  CREATE TABLE secured (id serial PRIMARY KEY, name text);
+  ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+`;
+const ROLE = `
+  CREATE ROLE writer LOGIN PASSWORD 'writer';
+  GRANT INSERT ON item TO writer; GRANT USAGE ON SEQUENCE item_id_seq TO writer;
+`;
+
+/** `binary` is what pg knows and its types don't. */
+type Statement = (QueryConfig & { readonly binary?: boolean }) | string;
+
+const FORMS: readonly (readonly [string, Statement])[] = [
+  [
+    'an expression of the key',
+    { text: 'INSERT INTO item (name) VALUES ($1) RETURNING id + 1 AS n', values: ['a'] },
+  ],
+  ['no RETURNING', { text: 'INSERT INTO item (name) VALUES ($1)', values: ['a'] }],
+  ['no RETURNING, a Query message', `INSERT INTO item (name) VALUES ('a'), ('b'); -- done`],
+  [
+    'whether it was inserted',
+    `INSERT INTO item (name) VALUES ('there') ON CONFLICT (name) DO UPDATE
+     SET token = gen_random_uuid() RETURNING (xmax = 0) AS inserted`,
+  ],
+  [
+    'INSERT … SELECT',
+    { text: `INSERT INTO item (name) SELECT 's' || n FROM generate_series(1, $1::int) n`, values: [3] },
+  ],
+  ['UPDATE without its key', `UPDATE item SET token = gen_random_uuid()`],
+  ['a part of the columns', { text: 'INSERT INTO item (name) VALUES ($1) RETURNING id', values: ['a'] }],
+  [
+    'a result in binary',
+    { text: 'INSERT INTO item (name) VALUES ($1), ($2) RETURNING id', values: ['a', 'b'], binary: true },
+  ],
+  ['the time of the transaction', `INSERT INTO item (name) VALUES ('a') RETURNING now() AS at`],
+  ['DEFAULT VALUES', 'INSERT INTO item DEFAULT VALUES'],
+];
+
+/** These go out as they are. */
+const LEFT_ALONE: readonly (readonly [string, Statement])[] = [
+  ['a table with a rule', `INSERT INTO ruled (name) VALUES ('r')`],
+  ['a table with a trigger', `INSERT INTO watched (name) VALUES ('w')`],
+  ['a view', `INSERT INTO shown (name) VALUES ('v')`],
+  ['a view with INSTEAD OF', `INSERT INTO put (name) VALUES ('p')`],
+  ['row level security', `INSERT INTO secured (name) VALUES ('s')`],
+  ['a named statement', { name: 'n', text: 'INSERT INTO item (name) VALUES ($1)', values: ['a'] }],
+  ['all columns are returned', `INSERT INTO item (name) VALUES ('a') RETURNING *`],
+  [
+    'a write within WITH',
+    `WITH i AS (INSERT INTO item (name) VALUES ('a') RETURNING 1) SELECT count(*) FROM i`,
+  ],
+  ['two statements', `INSERT INTO item (name) VALUES ('a'); INSERT INTO item (name) VALUES ('b')`],
+];
+
+const ALL = 'SELECT id, name, token, clock::text FROM item ORDER BY id, name';
+const ATTEMPTS = 10;
+
+function shown({ command, rowCount, rows, fields }: QueryResult): unknown {
+  return {
+    command,
+    rowCount,
+    rows: rows as unknown[],
+    fields: fields.map(({ name, dataTypeID, format }) => [name, dataTypeID, format]),
+  };
+}
+
+describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (version) => {
+  const lab = FailoverLab.forThisSuite({ standbys: 0, version, setUp: SET_UP });
+
+  beforeAll(async () => {
+    await lab.primary.query(ROLE);
+  });
+
+  async function reset(): Promise<void> {
+    await lab.primary.query(
+      `TRUNCATE item, seen, ruled, watched; INSERT INTO item (name) VALUES ('there'), ('other')`,
+    );
+  }
+
+  function recorded(): { count: number } {
+    const seen = { count: 0 };
+    lab.proxy.onFrontendMessage = (_type, body) => {
+      if (body.includes('holdfast_recorded_')) seen.count++;
+      return undefined;
+    };
+    return seen;
+  }
+
+  /** Runs the text in transactions of its own until it is known. */
+  async function warm(client: WatchedClient, statement: Statement): Promise<number> {
+    const seen = recorded();
+    for (let attempt = 0; attempt < ATTEMPTS && seen.count === 0; attempt++) {
+      await client.query('BEGIN');
+      await client.query(statement as QueryConfig);
+      await client.query('ROLLBACK');
+      await client.query('SELECT 1');
+    }
+    return seen.count;
+  }
+
+  it.each(FORMS)('%s: is given the same, and comes again', async (_name, statement) => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    const stock = await lab.stock();
+    expect(await warm(client, statement)).toBe(1);
+    await stock.query('BEGIN');
+    const expected = await stock.query(statement as QueryConfig);
+    await stock.query('ROLLBACK');
+    await client.query('BEGIN');
+    const before = recorded();
+    const result = await client.query(statement as QueryConfig);
+    expect(before.count).toBe(1);
+    const { rows: written } = await client.query(ALL);
+    expect(written).toHaveLength((await client.query(ALL)).rowCount ?? 0);
+    const { replays } = client.failover!.snapshot();
+    // Other values than the first time, if they were made again.
+    await lab.primary.query(`SELECT nextval('item_id_seq') FROM generate_series(1, 5)`);
+    lab.proxy.cut();
+    expect((await client.query(ALL)).rows).toEqual(written);
+    await client.query('COMMIT');
+    expect(client.failover!.snapshot().replays).toBe(replays + 1);
+    expect((await stock.query(ALL)).rows).toEqual(written);
+    const given = shown(result) as { rows: unknown[] };
+    const other = shown(expected) as { rows: unknown[] };
+    expect({ ...given, rows: given.rows.length }).toEqual({ ...other, rows: other.rows.length });
+    expect(given.rows.map((row) => Object.keys(row as object))).toEqual(
+      other.rows.map((row) => Object.keys(row as object)),
+    );
+  });
+
+  it.each(LEFT_ALONE)('%s: goes out as it is', async (_name, statement) => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    expect(await warm(client, statement)).toBe(0);
+  });
+
+  it('without the right to read them the statement goes out as it is', async () => {
+    await reset();
+    const client = await lab.connect({
+      user: 'writer',
+      password: 'writer',
+      failover: { recordGeneratedValues: true },
+    });
+    expect(await warm(client, FORMS[1]![1])).toBe(0);
+  });
+
+  it.each([
+    ['a right that is lost meanwhile', 'REVOKE SELECT ON item FROM writer'],
+    ['a column that is renamed meanwhile', 'ALTER TABLE item RENAME COLUMN clock TO watch'],
+    [
+      'row level security that is new',
+      'ALTER TABLE item ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON item FOR INSERT WITH CHECK (true)',
+    ],
+  ])('%s: the statement succeeds all the same', async (_name, change) => {
+    await reset();
+    await lab.primary.query('GRANT SELECT ON item TO writer');
+    const client = await lab.connect({
+      user: 'writer',
+      password: 'writer',
+      failover: { recordGeneratedValues: true },
+    });
+    const statement = FORMS[1]![1] as QueryConfig;
+    expect(await warm(client, statement)).toBe(1);
+    await lab.primary.query(change);
+    await client.query('BEGIN');
+    await client.query(`INSERT INTO item (name) VALUES ('first')`);
+    expect(await client.query(statement)).toMatchObject({
+      command: 'INSERT',
+      rowCount: 1,
+      rows: [],
+      fields: [],
+    });
+    await client.query('COMMIT');
+    await lab.primary.query(`
+      ALTER TABLE item DISABLE ROW LEVEL SECURITY; DROP POLICY IF EXISTS p ON item;
+      DO $$ BEGIN ALTER TABLE item RENAME COLUMN watch TO clock; EXCEPTION WHEN undefined_column THEN NULL; END $$`);
+    const stock = await lab.stock();
+    expect((await stock.query(`SELECT name FROM item WHERE name IN ('a', 'first')`)).rowCount).toBe(2);
+  });
+
+  it('errors are what they were, with their positions', async () => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    const stock = await lab.stock();
+    const text = `INSERT INTO item (name) VALUES ($1::int::text)`;
+    expect(await warm(client, { text, values: ['1'] })).toBe(1);
+    const errors: unknown[] = [];
+    for (const one of [client, stock]) {
+      await one.query('BEGIN');
+      errors.push({ ...(await rejectionOf(one.query(text, ['x']))) });
+      await one.query('ROLLBACK');
+    }
+    expect(errors[0]).toEqual(errors[1]);
+  });
+
+  it('is off unless it is switched on', async () => {
+    await reset();
+    const client = await lab.connect();
+    expect(await warm(client, FORMS[1]![1])).toBe(0);
+  });
+});
