@@ -121,6 +121,11 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
     return seen.count;
   }
 
+  function connectAsWriter(): Promise<WatchedClient> {
+    const connectionString = lab.connectionString().replace(/\/\/[^@]*@/, '//writer:writer@');
+    return lab.connect({ connectionString, failover: { recordGeneratedValues: true } });
+  }
+
   it.each(FORMS)('%s: is given the same, and comes again', async (_name, statement) => {
     await reset();
     const client = await lab.connect({ failover: { recordGeneratedValues: true } });
@@ -159,11 +164,7 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
 
   it('without the right to read them the statement goes out as it is', async () => {
     await reset();
-    const client = await lab.connect({
-      user: 'writer',
-      password: 'writer',
-      failover: { recordGeneratedValues: true },
-    });
+    const client = await connectAsWriter();
     expect(await warm(client, FORMS[1]![1])).toBe(0);
   });
 
@@ -177,14 +178,11 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
   ])('%s: the statement succeeds all the same', async (_name, change) => {
     await reset();
     await lab.primary.query('GRANT SELECT ON item TO writer');
-    const client = await lab.connect({
-      user: 'writer',
-      password: 'writer',
-      failover: { recordGeneratedValues: true },
-    });
+    const client = await connectAsWriter();
     const statement = FORMS[1]![1] as QueryConfig;
     expect(await warm(client, statement)).toBe(1);
     await lab.primary.query(change);
+    const { replays } = client.failover!.snapshot();
     await client.query('BEGIN');
     await client.query(`INSERT INTO item (name) VALUES ('first')`);
     expect(await client.query(statement)).toMatchObject({
@@ -194,6 +192,8 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
       fields: [],
     });
     await client.query('COMMIT');
+    // The server had refused it, and nobody was told.
+    expect(client.failover!.snapshot().replays).toBe(replays + 1);
     await lab.primary.query(`
       ALTER TABLE item DISABLE ROW LEVEL SECURITY; DROP POLICY IF EXISTS p ON item;
       DO $$ BEGIN ALTER TABLE item RENAME COLUMN watch TO clock; EXCEPTION WHEN undefined_column THEN NULL; END $$`);
@@ -220,5 +220,33 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
     await reset();
     const client = await lab.connect();
     expect(await warm(client, FORMS[1]![1])).toBe(0);
+  });
+});
+
+describe('values that nobody asked for, on a standby', () => {
+  const lab = FailoverLab.forThisSuite({ setUp: SET_UP });
+
+  it('are the same, though its sequence is elsewhere', async () => {
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    const insert = { text: 'INSERT INTO item (name) VALUES ($1)', values: ['a'] };
+    const update = `UPDATE item SET token = gen_random_uuid() WHERE name = 'a'`;
+    for (let attempt = 0; attempt < 3; attempt++) {
+      await client.query('BEGIN');
+      await client.query(insert);
+      await client.query(update);
+      await client.query('ROLLBACK');
+      await client.query('SELECT 1');
+    }
+    await client.query('BEGIN');
+    await client.query(insert);
+    await client.query(update);
+    const { rows: written } = await client.query(ALL);
+    await lab.replacePrimary();
+    expect((await client.query(ALL)).rows).toEqual(written);
+    await client.query('COMMIT');
+    const { replays } = client.failover!.snapshot();
+    expect(replays).toBe(1);
+    const stock = await lab.stock();
+    expect((await stock.query(ALL)).rows).toEqual(written);
   });
 });
