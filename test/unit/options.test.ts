@@ -36,6 +36,7 @@ const DEFAULTS = {
   onReconnect: undefined,
   tokenSchema: 'holdfast',
   tokenRetentionMillis: 3_600_000,
+  recordGeneratedValues: false,
 };
 
 function resolve(raw: unknown): ResolvedFailoverOptions {
@@ -45,6 +46,13 @@ function resolve(raw: unknown): ResolvedFailoverOptions {
 }
 
 describe('the failover key', () => {
+  it('recordGeneratedValues is on or off', () => {
+    expect(resolve({ recordGeneratedValues: true }).recordGeneratedValues).toBe(true);
+    expect(() => resolve({ recordGeneratedValues: 'yes' })).toThrow(
+      "failover.recordGeneratedValues must be true or false, but is 'yes'",
+    );
+  });
+
   it.each([[undefined], [true], [{}], [{ timeoutMillis: undefined, hosts: undefined }]])(
     '%o gives the defaults',
     (raw) => {

@@ -18,7 +18,7 @@ const READABLE = pinned(`
   from pg_catalog.pg_class c join pg_catalog.pg_attribute a on a.attrelid = c.oid
   where c.oid = pg_catalog.to_regclass($1)::pg_catalog.oid and a.attnum >= 1 and not a.attisdropped
     and c.relkind = 'r'::pg_catalog."char" and c.relpersistence <> 't'::pg_catalog."char"
-    and not c.relrowsecurity and not c.relhasrules
+    and not c.relrowsecurity and not c.relhasrules and not c.relhassubclass
     and pg_catalog.has_column_privilege(c.oid, a.attnum, 'SELECT')`);
 
 interface Known {

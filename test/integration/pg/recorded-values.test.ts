@@ -210,7 +210,7 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
     const errors: unknown[] = [];
     for (const one of [client, stock]) {
       await one.query('BEGIN');
-      errors.push({ ...(await rejectionOf(one.query(text, ['x']))) });
+      errors.push(Object.entries(await rejectionOf(one.query(text, ['x']))));
       await one.query('ROLLBACK');
     }
     expect(errors[0]).toEqual(errors[1]);
