@@ -49,7 +49,7 @@ describe('the failover key', () => {
   it('recordGeneratedValues is on or off', () => {
     expect(resolve({ recordGeneratedValues: true }).recordGeneratedValues).toBe(true);
     expect(() => resolve({ recordGeneratedValues: 'yes' })).toThrow(
-      "failover.recordGeneratedValues must be true or false, but is 'yes'",
+      'failover.recordGeneratedValues must be true or false, but is "yes"',
     );
   });
 

@@ -1,4 +1,4 @@
-import type { QueryConfig, QueryResult } from 'pg';
+import type { Connection, QueryConfig, QueryResult, Submittable } from 'pg';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -85,6 +85,29 @@ function shown({ command, rowCount, rows, fields }: QueryResult): unknown {
     rows: rows as unknown[],
     fields: fields.map(({ name, dataTypeID, format }) => [name, dataTypeID, format]),
   };
+}
+
+/** Runs what was parsed last once more, and tells what of rows and tags has come. */
+function bindAgain(client: WatchedClient, values: string[]): Promise<string[]> {
+  return new Promise((resolve, reject) => {
+    const seen: string[] = [];
+    client.query({
+      submit(connection: Connection) {
+        connection.bind({ values }, true);
+        connection.describe({ type: 'P', name: '' }, true);
+        connection.execute({}, true);
+        connection.sync();
+        return undefined;
+      },
+      handleRowDescription: () => seen.push('description'),
+      handleDataRow: () => seen.push('row'),
+      handleCommandComplete: ({ text }: { text: string }) => seen.push(text),
+      handleReadyForQuery: () => {
+        resolve(seen);
+      },
+      handleError: reject,
+    } as unknown as Submittable);
+  });
 }
 
 describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (version) => {
@@ -214,6 +237,19 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
       await one.query('ROLLBACK');
     }
     expect(errors[0]).toEqual(errors[1]);
+  });
+
+  it('the unnamed statement is what the application has parsed', async () => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    const { text, values } = FORMS[1]![1] as { text: string; values: string[] };
+    expect(await warm(client, { text, values })).toBe(1);
+    await client.query('BEGIN');
+    const seen = recorded();
+    await client.query(text, values);
+    expect(seen.count).toBe(1);
+    expect(await bindAgain(client, ['b'])).toEqual(['INSERT 0 1']);
+    await client.query('ROLLBACK');
   });
 
   it('is off unless it is switched on', async () => {
