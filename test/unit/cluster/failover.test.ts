@@ -86,10 +86,10 @@ function lab(): Lab {
     maxWaitingSessions: 4,
     maxProcessJournalBytes: 1_000,
     positionIntervalMillis: 500,
-  maxCommittedLogBytes: 1_000_000,
-  maxCommittedLogTransactions: 1_000,
-  maxCommittedLogAgeMillis: 60_000,
-  dialTimeoutMillis: 500,
+    maxCommittedLogBytes: 1_000_000,
+    maxCommittedLogTransactions: 1_000,
+    maxCommittedLogAgeMillis: 60_000,
+    dialTimeoutMillis: 500,
   });
   const world = new Map<string, HostObservation>([
     ['a', reachable(A)],
