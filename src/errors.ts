@@ -16,6 +16,7 @@ export type HoldfastErrorKind =
   | 'replay-diverged'
   | 'outcome-unknown'
   | 'result-lost'
+  | 'not-replicated'
   | 'session-closed'
   | 'configuration'
   | 'internal';
@@ -102,6 +103,18 @@ export class ResultLostError extends HoldfastError {
   readonly outcome: Outcome = 'committed';
 }
 brand(ResultLostError, 'result-lost');
+
+/**
+ * The work is committed on the primary, but within `failover.acknowledgeTimeoutMillis` no standby was known to have it: a
+ * failover may still lose it (R9). Do not run it again.
+ */
+export class NotReplicatedError extends HoldfastError {
+  readonly code = '08007';
+  /** Names this class; stable, to be matched on. */
+  readonly kind = 'not-replicated';
+  readonly outcome: Outcome = 'committed';
+}
+brand(NotReplicatedError, 'not-replicated');
 
 /** The session held something that could not be restored on the new server (R8), or was closed while recovering. */
 export class SessionClosedError extends HoldfastError {

@@ -28,6 +28,11 @@ export interface FailoverEventMap {
    * event for each, only on the pool or client that it was made with, before any of its sessions goes on.
    */
   lostCommit: (event: LostCommit) => void;
+  /**
+   * A transaction is committed, but no standby was known to have it within `failover.acknowledgeTimeoutMillis`; only on the
+   * pool or client that it was made with.
+   */
+  notReplicated: (event: NotReplicated) => void;
   /** A session waits for a failover to end. */
   waiting: (event: Waiting) => void;
   /** A limit was hit; what it means for the session is in `consequence`. */
@@ -177,6 +182,14 @@ export interface LostCommit {
    * binary. A method, so that no log, `JSON.stringify` or `util.inspect` shows them by accident.
    */
   parameters(): readonly (readonly (string | Buffer | null)[])[];
+}
+
+/** A commit that waited for a standby in vain. */
+export interface NotReplicated {
+  /** Number of the session in this process. */
+  readonly session: number;
+  /** How long its answer was held back. */
+  readonly durationMillis: number;
 }
 
 /** A session has joined a failover. */

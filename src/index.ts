@@ -4,6 +4,7 @@ export {
   FailoverFailedError,
   HoldfastError,
   InternalError,
+  NotReplicatedError,
   OutcomeUnknownError,
   ReplayDivergedError,
   ResultLostError,
@@ -27,6 +28,7 @@ export type {
   LimitReached,
   LostCommit,
   NotificationGap,
+  NotReplicated,
   ProviderFailed,
   ReplayFailed,
   ReplayStarted,
@@ -35,8 +37,10 @@ export type {
   Waiting,
 } from './events.ts';
 export type {
+  Acknowledge,
   FailoverOptions,
   LostCommits,
+  OnAcknowledgeTimeout,
   OnReapplyFailed,
   LostState,
   OnReconnect,

@@ -50,6 +50,16 @@ export const ON_REAPPLY_FAILED = ['report', 'fail'] as const;
 /** See `FailoverOptions.onReapplyFailed`. */
 export type OnReapplyFailed = (typeof ON_REAPPLY_FAILED)[number];
 
+/** When a transaction that wrote something counts as acknowledged. */
+export const ACKNOWLEDGE = ['local', 'replicated'] as const;
+/** See `FailoverOptions.acknowledge`. */
+export type Acknowledge = (typeof ACKNOWLEDGE)[number];
+
+/** What follows if no standby has a transaction in time. */
+export const ON_ACKNOWLEDGE_TIMEOUT = ['error', 'event'] as const;
+/** See `FailoverOptions.onAcknowledgeTimeout`. */
+export type OnAcknowledgeTimeout = (typeof ON_ACKNOWLEDGE_TIMEOUT)[number];
+
 /** What may stand between the driver and the servers. */
 export const POOLERS = ['refuse', 'session'] as const;
 /** See `FailoverOptions.pooler`. */
@@ -152,6 +162,19 @@ export interface FailoverOptions {
    */
   readonly onReapplyFailed?: OnReapplyFailed | undefined;
   /**
+   * When a transaction that wrote something, or a statement outside of one that may have, is answered. `'local'`: when the
+   * server answers. `'replicated'`: when, besides, a standby is known to have replayed it; this needs more than one host. A
+   * transaction chooses for itself by `SET LOCAL holdfast.acknowledge = 'replicated'` (or `'local'`). Default `'local'`.
+   */
+  readonly acknowledge?: Acknowledge | undefined;
+  /** How long the answer is held back for that at most. Default 5000. */
+  readonly acknowledgeTimeoutMillis?: number | undefined;
+  /**
+   * What follows then; the event `notReplicated` comes in any case. `'error'`: NotReplicatedError, though it is committed.
+   * `'event'`: the answer, as with `'local'`. Default `'error'`, so that nobody takes for replicated what is not.
+   */
+  readonly onAcknowledgeTimeout?: OnAcknowledgeTimeout | undefined;
+  /**
    * Bytes that the committed log of a cluster may hold. What falls out is counted (`snapshot().committedLogDropped`), and its
    * loss is not reported. Default 67108864 (64 MiB).
    */
@@ -243,6 +266,9 @@ export interface ResolvedFailoverOptions extends Required<
   readonly maxKeptRowHashes: number;
   readonly lostCommits: LostCommits;
   readonly onReapplyFailed: OnReapplyFailed;
+  readonly acknowledge: Acknowledge;
+  readonly acknowledgeTimeoutMillis: number;
+  readonly onAcknowledgeTimeout: OnAcknowledgeTimeout;
   readonly maxCommittedLogBytes: number;
   readonly maxCommittedLogTransactions: number;
   readonly maxCommittedLogAgeMillis: number;
@@ -300,6 +326,7 @@ const NUMBER_RULES: Readonly<Record<NumberKey, NumberRule>> = {
   maxCommittedLogTransactions: count(100_000, 0),
   maxCommittedLogAgeMillis: rule(600_000, 1, MAX_TIMER_MILLIS),
   positionIntervalMillis: millis(500),
+  acknowledgeTimeoutMillis: millis(5_000),
   maxWaitingSessions: count(10_000, 1),
   drainConcurrency: count(32, 1),
   tokenRetentionMillis: rule(3_600_000, MIN_TOKEN_RETENTION_MILLIS, MAX_TIMER_MILLIS),
@@ -314,6 +341,8 @@ const OTHER_KEYS = [
   'commitOutcome',
   'lostCommits',
   'onReapplyFailed',
+  'acknowledge',
+  'onAcknowledgeTimeout',
   'sessionVariables',
   'onReconnect',
   'tokenSchema',
@@ -352,6 +381,12 @@ export function resolveFailoverOptions(raw: unknown): ResolvedFailoverOptions | 
     onOutsideEffects: resolveWord('onOutsideEffects', ON_OUTSIDE_EFFECTS, options['onOutsideEffects']),
     lostCommits: resolveLostCommits(options),
     onReapplyFailed: resolveWord('onReapplyFailed', ON_REAPPLY_FAILED, options['onReapplyFailed']),
+    acknowledge: resolveWord('acknowledge', ACKNOWLEDGE, options['acknowledge']),
+    onAcknowledgeTimeout: resolveWord(
+      'onAcknowledgeTimeout',
+      ON_ACKNOWLEDGE_TIMEOUT,
+      options['onAcknowledgeTimeout'],
+    ),
     pooler: resolveWord('pooler', POOLERS, options['pooler']),
     commitOutcome: resolveWord('commitOutcome', COMMIT_OUTCOMES, options['commitOutcome']),
     sessionVariables: resolveSessionVariables(options['sessionVariables']),

@@ -13,6 +13,7 @@ import { Failover, type FailoverPort, type Ticket } from './failover.ts';
 import type { ReachableHost } from './host-observation.ts';
 import type { Member, ServerIdentity } from './member.ts';
 import { PositionPoller } from './position-poller.ts';
+import { ReplicationWaits, type ReplicationWait } from './replication-waits.ts';
 import { Settlement, type CommittedAgent, type ServerLife } from './settlement.ts';
 import { Survey } from './survey.ts';
 import { Semaphore } from './semaphore.ts';
@@ -50,6 +51,7 @@ export class Coordinator {
   readonly #committed: CommittedLog;
   readonly #poller: PositionPoller;
   readonly #settlement: Settlement;
+  readonly #waits = new ReplicationWaits();
   #agent: CommittedAgent | null = null;
   readonly counters = {
     replays: 0,
@@ -75,13 +77,16 @@ export class Coordinator {
     this.#settlement = new Settlement(this.#committed);
     this.#poller = new PositionPoller({
       intervalMillis: options.positionIntervalMillis,
-      isNeeded: () => this.#committed.size > 0,
+      isNeeded: () => this.#committed.size > 0 || this.#waits.size > 0,
+      isAwaited: () => this.#waits.size > 0,
       nextSequence: () => this.nextSequence(),
-      surveyed: ({ incarnation, position, flushed, floor }, askedSequence, answeredSequence) => {
+      surveyed: (survey, askedSequence, answeredSequence) => {
+        const { incarnation, position, flushed, floor } = survey;
         this.#committed.sampled({ incarnation, position, askedSequence, answeredSequence });
         if (flushed !== null) this.#committed.flushed(incarnation, flushed);
         if (floor !== null) this.#committed.purge(incarnation, floor);
         this.#tellOverflow(this.#committed.expire(Date.now()));
+        this.#waits.surveyed(survey, askedSequence);
         this.#settleLate();
       },
     });
@@ -135,6 +140,17 @@ export class Coordinator {
     this.#agent = agent;
     this.#tellOverflow(this.#committed.add(transaction));
     this.#poller.wake(agent.positions);
+  }
+
+  /** Somebody waits until a standby has an acknowledged transaction. */
+  awaitReplication(wait: ReplicationWait, agent: CommittedAgent): void {
+    this.#waits.add(wait);
+    this.#poller.hurry(agent.positions);
+  }
+
+  /** Not any more. */
+  forgetReplication(wait: ReplicationWait): void {
+    this.#waits.remove(wait);
   }
 
   /**

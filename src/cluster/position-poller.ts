@@ -10,6 +10,8 @@ export interface PositionSurvey {
   readonly flushed: bigint | null;
   /** All who might be primary next have its log up to here; null if one of them could not be asked. */
   readonly floor: bigint | null;
+  /** At least one standby has replayed its log up to here; null if none is known to. */
+  readonly reached: bigint | null;
 }
 
 /** Asks the hosts of a cluster over connections of its own. */
@@ -24,12 +26,16 @@ export interface PollerPort {
   readonly intervalMillis: number;
   /** False: there is nothing to find out. */
   isNeeded(): boolean;
+  /** True: somebody waits for a standby to get further. */
+  isAwaited(): boolean;
   nextSequence(): number;
   surveyed(survey: PositionSurvey, askedSequence: number, answeredSequence: number): void;
 }
 
 /** How many surveys in a row are found needless before the connections are closed. */
 const RESTS_AFTER = 20;
+/** Between two surveys while somebody waits for a standby. */
+const AWAITED_PAUSE_MILLIS = 5;
 
 /**
  * Asks for log positions in intervals, as long as somebody needs them: one for each process and cluster, off the way of
@@ -55,7 +61,7 @@ export class PositionPoller {
     if (this.#timer === null && !this.#isAsking) this.#schedule(this.#port.intervalMillis);
   }
 
-  /** Somebody waits for the positions: asks at once, and again as soon as it has an answer, until nobody hurries any more. */
+  /** Somebody waits for the positions: asks at once, or as soon as it has the answer for which it was too late. */
   hurry(source: PositionSource): void {
     this.#isHurried = true;
     if (this.#source === null || this.#hasFailed) this.#take(source);
@@ -103,7 +109,11 @@ export class PositionPoller {
   /** Unless it was given up meanwhile, or somebody has hurried it. */
   #goOn(): void {
     if (this.#source === null || this.#timer !== null) return;
-    this.#schedule(this.#isHurried ? 0 : this.#port.intervalMillis);
+    const { intervalMillis } = this.#port;
+    const isAwaited = !this.#hasFailed && this.#port.isAwaited();
+    this.#schedule(
+      this.#isHurried ? 0 : isAwaited ? Math.min(AWAITED_PAUSE_MILLIS, intervalMillis) : intervalMillis,
+    );
   }
 
   async #survey(source: PositionSource): Promise<void> {

@@ -79,6 +79,9 @@ export class CommitAgent implements CommittedAgent {
     const { counters } = this.#options.coordinator;
     counters.commitsLost++;
     if (reapply === null) counters.commitsReapplied++;
+    const isTold = transaction.onJudged !== null && reapply !== null;
+    transaction.onJudged?.(reapply === null ? 'reapplied' : 'lost');
+    if (isTold) return;
     const outcome = reapply === null ? 'reapplied' : 'lost';
     const by = { address: server.address, probe };
     transaction.context.events.publish(
@@ -151,6 +154,7 @@ export class CommitAgent implements CommittedAgent {
       else if (judgement.verdict === 'survived') {
         survived.push(transaction);
         found(transaction, server, probe);
+        transaction.onJudged?.('survived');
       } else if (judgement.verdict === 'lost' && context.options.lostCommits === 'reapply') {
         lost.push({ transaction, reason: judgement.reason, probe });
       } else this.#tell(transaction, judgement, { address: server.address, probe });
@@ -166,9 +170,17 @@ export class CommitAgent implements CommittedAgent {
     const { context } = transaction;
     const { counters } = this.#options.coordinator;
     const isLost = verdict === 'lost';
-    if (!isLost && onlyReads(transaction)) return;
+    if (!isLost && onlyReads(transaction)) {
+      transaction.onJudged?.('only-read');
+      return;
+    }
     if (isLost) counters.commitsLost++;
     else counters.commitsMaybeLost++;
+    if (transaction.onJudged !== null) {
+      transaction.onJudged(isLost ? 'lost' : 'unknown');
+      return;
+    }
+    if (context.options.lostCommits === 'ignore') return;
     context.events.publish(
       'lostCommit',
       new LostTransaction(transaction, isLost ? 'lost' : 'unknown', reason, by, null),

@@ -52,13 +52,21 @@ export class CommitRecorder {
     this.#isOn = session.context.options.lostCommits !== 'ignore';
   }
 
-  /** A unit was answered; called before anybody forgets what it was about. */
-  completed({ unit, status, wasOpen, ended, before }: UnitCompleted): void {
-    if (!this.#isOn) return;
+  /**
+   * A unit was answered; called before anybody forgets what it was about.
+   *
+   * @param isHeld - its answer is to be held back, so it is kept in any case
+   * @returns what it has committed; null if nothing; 'unknown' if nobody can find out about it
+   */
+  completed(
+    { unit, status, wasOpen, ended, before }: UnitCompleted,
+    isHeld = false,
+  ): CommittedTransaction | 'unknown' | null {
+    if (!this.#isOn && !isHeld) return null;
     if (ended && unit.committed) {
-      if (wasOpen) this.#endedTransaction(unit, before);
-      else this.#statement(unit);
-    } else if (!wasOpen && status === IDLE && unit.error === null) this.#statement(unit);
+      return wasOpen ? this.#endedTransaction(unit, before) : this.#statement(unit);
+    }
+    return !wasOpen && status === IDLE && unit.error === null ? this.#statement(unit) : null;
   }
 
   /** The connection is lost, and the first pending unit had been answered in part: that may have said that it is committed. */
@@ -80,14 +88,14 @@ export class CommitRecorder {
     this.#add(unit, { units, isComplete, mark: () => mark, isWrite: true }, unit.tokenKeys);
   }
 
-  #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): void {
+  #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): CommittedTransaction | 'unknown' | null {
     const { transaction } = this.#session.marks;
     const mark = transaction.take();
     // Of a string that goes on behind its COMMIT mark and token tell only half.
     const isWhole = ENDS.has(endingOf(unit));
     const wasWritten = unit.token?.wasWritten ?? null;
-    if (isWhole && (wasWritten === false || (mark === null && transaction.hasNoXid))) return;
-    this.#add(unit, {
+    if (isWhole && (wasWritten === false || (mark === null && transaction.hasNoXid))) return null;
+    return this.#add(unit, {
       // Without what came before it, the COMMIT alone says nothing.
       units: journal.length > 0 ? [...journal, unit] : NOTHING,
       isComplete: isWhole,
@@ -96,13 +104,13 @@ export class CommitRecorder {
     });
   }
 
-  #statement(unit: PgUnit): void {
+  #statement(unit: PgUnit): CommittedTransaction | 'unknown' | null {
     const { context, memory } = this.#session;
-    if (unit.texts.length === 0 || isSessionCommand(unit)) return;
-    if (isTransactionControl(unit) && !unit.texts.some(endsPrepared)) return;
+    if (unit.texts.length === 0 || isSessionCommand(unit)) return null;
+    if (isTransactionControl(unit) && !unit.texts.some(endsPrepared)) return null;
     // By the server's own word there was nothing to commit.
     const wasWritten = unit.committed ? null : (unit.token?.wasWritten ?? null);
-    if (wasWritten === false) return;
+    if (wasWritten === false) return null;
     let staysInside = true;
     let provedRead = true;
     for (const text of unit.texts) {
@@ -110,8 +118,8 @@ export class CommitRecorder {
       provedRead &&= judgement?.provedRead ?? false;
       staysInside &&= judgement?.staysInside ?? false;
     }
-    if (provedRead) return;
-    this.#add(unit, {
+    if (provedRead) return null;
+    return this.#add(unit, {
       units: [unit],
       isComplete: true,
       mark: null,
@@ -124,10 +132,10 @@ export class CommitRecorder {
     unit: PgUnit,
     { units, isComplete, mark, isWrite }: Work,
     tokens: readonly Buffer[] = unit.token === null ? NO_TOKENS : unit.tokenKeys,
-  ): void {
+  ): CommittedTransaction | 'unknown' {
     const session = this.#session;
     const on = this.#connection();
-    if (on === null) return;
+    if (on === null) return 'unknown';
     const { coordinator, committed } = session.context;
     const areKept = units.length > 0 && !units.some((one) => one.dropped);
     const facts = {
@@ -145,7 +153,9 @@ export class CommitRecorder {
       sentAtMillis: unit.sentAtMillis,
       acknowledgedAtMillis: Date.now(),
     };
-    coordinator.acknowledged(new CommittedTransaction(facts, this.#bytesBetween), committed);
+    const transaction = new CommittedTransaction(facts, this.#bytesBetween);
+    coordinator.acknowledged(transaction, committed);
+    return transaction;
   }
 
   /** Null where the server does not tell who it is and where its log is: nothing could ever be found out. */

@@ -19,6 +19,9 @@ export interface CommittedOn {
   readonly probe: ProbeResult;
 }
 
+/** What became of an acknowledged transaction when its server was lost. */
+export type CommittedFate = 'survived' | 'only-read' | 'lost' | 'unknown' | 'reapplied';
+
 export interface CommittedFacts {
   readonly on: CommittedOn;
   /** The last one is what committed it. Empty if they were not kept. */
@@ -77,6 +80,8 @@ export class CommittedTransaction implements LoggedTransaction {
   wasFlushed = false;
   /** Keys of the tokens with which it was run again behind a failover. Then these tell, and not its mark. */
   attempts: readonly Buffer[] = [];
+  /** Set while its answer is held back: whoever waits for that is told by it, and by no event. */
+  onJudged: ((fate: CommittedFate) => void) | null = null;
   #memory: Buffer | null = null;
   /** Where the copy begins in the memory, and where its first byte was in the arena. */
   #start = 0;

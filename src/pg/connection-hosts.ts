@@ -78,6 +78,11 @@ export function resolveConnection(
     environmentPort: nonEmpty(environment['PGPORT']) ?? String(pg.defaults.port ?? DEFAULT_PORT),
   });
   const isFixedHost = hosts.length === 1 && failover.provider === undefined;
+  if (isFixedHost && failover.acknowledge === 'replicated') {
+    throw new ConfigurationError(
+      `failover.acknowledge is 'replicated', but there is only one host, so no standby can be asked: name the standbys as well, or leave it at 'local'`,
+    );
+  }
   return Object.freeze({
     hosts,
     clientConfig: makeClientConfig(given, hosts[0]!, isTextGiven ? stock : undefined),

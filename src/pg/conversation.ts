@@ -28,6 +28,11 @@ export interface UnitCompleted {
 export interface ConversationListener {
   /** A unit's answer is complete and journalled. Returns what to give the application behind it, or null. */
   unitCompleted(completed: UnitCompleted): Buffer | null;
+  /**
+   * Takes the end of the unit's answer, with what comes directly in front of it and behind it, to hold it back. Returns what
+   * to deliver in its place, or null.
+   */
+  holdsAnswer(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null;
   /** A unit that ran again gave other results; its answer was swallowed. Returns what to give instead (R5). */
   unitDiverged(unit: PgUnit, status: number): Buffer;
   /** The same of a unit whose end waits for the application: returns the error now, its end comes by `unitDiverged`. */
@@ -253,6 +258,8 @@ export class Conversation implements Responder {
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = journal.complete(unit, digest, chains);
     const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended, before });
+    const place = this.#listener.holdsAnswer(unit, status, given, behind);
+    if (place !== null) return place;
     if (given === null && refusal === null && behind === null) return true;
     return Buffer.concat([
       given ?? NOTHING,

@@ -67,7 +67,8 @@ export class HostPositions implements PositionSource {
     const { timeline = null, incarnation = null } = found?.probe ?? {};
     const { end = null, flushed = null } = found?.written ?? {};
     if (timeline === null || end === null || incarnation === null) return null;
-    const survey = { incarnation, position: { timeline, position: end }, flushed };
+    const reached = this.#reached(seen, found!, timeline);
+    const survey = { incarnation, position: { timeline, position: end }, flushed, reached };
     let floor: Lsn | null = null;
     for (const one of seen) {
       if (one === null) return { ...survey, floor: null };
@@ -80,6 +81,18 @@ export class HostPositions implements PositionSource {
       if (floor === null || has < floor) floor = has;
     }
     return { ...survey, floor };
+  }
+
+  /** How far the standby is that has come furthest. */
+  #reached(seen: readonly (Seen | null)[], primary: Seen, timeline: number): Lsn | null {
+    let reached: Lsn | null = null;
+    for (const one of seen) {
+      if (one === null || !one.probe.inRecovery) continue;
+      if (one.probe.systemIdentifier !== primary.probe.systemIdentifier) continue;
+      const has = this.#positionOf(one, primary, timeline);
+      if (has !== null && (reached === null || has > reached)) reached = has;
+    }
+    return reached;
   }
 
   /** How much of the primary's log this host is proved to have; null if nothing is. */

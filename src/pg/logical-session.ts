@@ -1,7 +1,7 @@
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import type { Member, ServerIdentity } from '../cluster/member.ts';
 import type { OrderedUnit } from '../cluster/replay-order.ts';
-import { InternalError, SessionClosedError } from '../errors.ts';
+import { InternalError, SessionClosedError, type HoldfastError } from '../errors.ts';
 import type { FailoverEvents } from '../events.ts';
 import { Arena } from '../session/arena.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
@@ -9,6 +9,7 @@ import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
+import { AcknowledgeMode } from './acknowledge-mode.ts';
 import { CommitRecorder } from './commit-recorder.ts';
 import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
@@ -31,6 +32,7 @@ import { Scouts, type ProbedConnection } from './scouts.ts';
 import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
 import { ServerLink } from './server-link.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
+import { ReplicationHold, type HoldingSession } from './replication-hold.ts';
 import { TokenKeeper, type TokenHost } from './token/token-keeper.ts';
 import type { CommitMeans } from './commit-means.ts';
 import type { Arrival } from './recovering-session.ts';
@@ -68,6 +70,7 @@ export class LogicalSession
     ResponderHost,
     TokenHost,
     AssessedSession,
+    HoldingSession,
     TrafficHost
 {
   readonly id = ++sessions;
@@ -90,6 +93,8 @@ export class LogicalSession
   readonly #journalMemory: JournalMemory;
   readonly #attention: IdleAttention;
   readonly #recorder: CommitRecorder;
+  readonly #acknowledge: AcknowledgeMode;
+  readonly #hold: ReplicationHold;
   readonly #cancel = new SessionCancel(this);
   readonly #values: ValueRecorder | null;
   #state: SessionState = INITIAL;
@@ -123,6 +128,7 @@ export class LogicalSession
     this.#assessment = new LossAssessment(this);
     this.#attention = new IdleAttention(this);
     this.#recorder = new CommitRecorder(this);
+    this.#acknowledge = new AcknowledgeMode(options.acknowledge);
     const { conversation, names, pinned, marks, tokens, memory } = this;
     const responder = this.#responder;
     const chained = this.#chained;
@@ -152,6 +158,7 @@ export class LogicalSession
       },
       this,
     );
+    this.#hold = new ReplicationHold(this, this.#traffic.gate);
   }
 
   // ---- what the others see -----------------------------------------------------------------------------------
@@ -232,6 +239,11 @@ export class LogicalSession
   /** Something of the application's is under way, or a transaction of it is open. */
   get isBusy(): boolean {
     return this.conversation.pending.length > 0 || this.conversation.journal.open;
+  }
+
+  /** The application waits for an answer that the server has given. */
+  get holdsAnswers(): boolean {
+    return this.#hold.isOn;
   }
 
   /** Online, and nothing of anybody's is under way. */
@@ -382,6 +394,7 @@ export class LogicalSession
 
   /** R15: the application has given up on what is pending. */
   withdraw(): void {
+    this.#hold.withdraw();
     const { pending } = this.conversation;
     if (this.#state.kind === 'closed' || this.#state.kind === 'connecting' || pending.length === 0) return;
     const facts = this.pendingFacts();
@@ -419,7 +432,11 @@ export class LogicalSession
 
   unitCompleted(completed: UnitCompleted): Buffer | null {
     const { unit, status, wasOpen, ended } = completed;
-    this.#recorder.completed(completed);
+    const isHeld = this.#acknowledge.completed(completed) && this.followsPrimary;
+    const committed = this.#recorder.completed(completed, isHeld);
+    if (isHeld && committed !== null) {
+      this.#hold.acknowledged(unit, committed === 'unknown' ? null : committed);
+    }
     if (unit.touchesSession) this.memory.ran(unit.texts);
     if (unit.token !== null) this.tokens.answered(unit);
     this.#notePrepared(unit);
@@ -462,6 +479,14 @@ export class LogicalSession
       const identifier = prepared ?? (unit.error === null ? endedPrepared(unit)?.identifier : null);
       if (identifier !== null && identifier !== undefined) tokens.forgetPrepared(identifier);
     }
+  }
+
+  holdsAnswer(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null {
+    return this.#hold.placeFor(unit, status, front, behind);
+  }
+
+  commitRefused(unit: PgUnit, error: HoldfastError): void {
+    this.#responder.failed(unit, error);
   }
 
   /** What was in flight gave other results than what was already handed over: R5, in phase 3. */
@@ -627,6 +652,8 @@ export class LogicalSession
     const refusal = this.#recovery.resumed(plan);
     this.#assessment.recovered();
     if (this.#isOver()) return;
+    this.#hold.resumed();
+    if (this.#isOver()) return;
     if (refusal !== null) {
       const because = this.cause === null ? {} : { cause: this.cause };
       this.closeWith(
@@ -696,6 +723,8 @@ export class LogicalSession
   closeWith(error: Error): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
+    this.#hold.abandon(error);
+    if (this.#isOver()) return;
     const { bytes, isInDoubt } = this.#responder.lastWords('plan' in state ? state.plan : null, error);
     if (bytes !== null) this.deliver(bytes);
     if (this.#isOver()) return;
@@ -707,6 +736,8 @@ export class LogicalSession
   /** A kill aimed at this session (R14): the application gets the server's own words as stock pg gives them. */
   closeAsTerminated(loss: ConnectionLoss): void {
     if (this.#state.kind === 'closed') return;
+    this.#hold.abandon(this.cause);
+    if (this.#isOver()) return;
     const words = loss.fatalMessage;
     if (words !== null) this.deliver(words);
     if (this.#isOver()) return;
@@ -731,6 +762,7 @@ export class LogicalSession
     else connection?.terminate();
     this.#journalMemory.release();
     this.context.coordinator.remove(this);
+    this.#hold.clear();
     this.#responder.clear();
     this.conversation.clear();
   }

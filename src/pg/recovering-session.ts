@@ -44,6 +44,8 @@ export interface RecoveringSession extends Member, ReplaySource {
   readonly markInDoubt: CommitMark | null;
   /** Something of the application's is under way, or a transaction of it is open. */
   readonly isBusy: boolean;
+  /** The application waits for an answer that the server has given. */
+  readonly holdsAnswers: boolean;
   /** Tells the session's machine what happened. */
   dispatch(event: SessionEvent): void;
   /** What is to become of the session's work, from what is known now. */

@@ -101,7 +101,8 @@ export class SessionRecovery {
           this.#fail(new SessionClosedError(`the connection was lost, and ${refusal}`, this.#because));
           return;
         }
-        const isAwaited = session.memory.channels.length > 0 || session.memory.holdsRebuildable;
+        const isAwaited =
+          session.memory.channels.length > 0 || session.memory.holdsRebuildable || session.holdsAnswers;
         if (!isAwaited) {
           this.#dormant = true;
           if (this.#lost !== null) {

@@ -5,6 +5,7 @@ import type { JournalMemory } from './journal-memory.ts';
 import type { LocalResponder } from './local-responder.ts';
 import type { NamedStatement, PgUnit } from './pg-unit.ts';
 import type { ServerConnection } from './server-connection.ts';
+import { AnswerGate } from './answer-gate.ts';
 import { UnitAssembler, type UnitListener } from './unit-assembler.ts';
 import type { UnitSender } from './unit-sender.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
@@ -36,6 +37,8 @@ export class SessionTraffic implements UnitListener {
   readonly #parts: TrafficParts;
   readonly #host: TrafficHost;
   readonly #assembler: UnitAssembler;
+  /** All that the application is given goes through it. */
+  readonly gate = new AnswerGate((bytes) => this.#pass(bytes));
   /** Above zero the application's units stay here: something of the driver's own must be answered first. */
   #holds = 0;
   #needsDrain = false;
@@ -171,6 +174,10 @@ export class SessionTraffic implements UnitListener {
 
   /** Whole messages for the application. False: it does not want more for now. */
   deliver(bytes: Buffer): boolean {
+    return this.gate.deliver(bytes);
+  }
+
+  #pass(bytes: Buffer): boolean {
     this.#delivering++;
     try {
       return this.#parts.socket.deliver(bytes);

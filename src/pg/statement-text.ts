@@ -3,6 +3,7 @@ import { endingOfCommands, mayOpenTransaction, type Command } from './command-fa
 import { statementHeads } from './sql/leading-keywords.ts';
 import { endsTransaction, mayCopy, transactionCommands } from './sql/transaction-command.ts';
 import { mayCarryToken, tokenPlace, type TokenPlace } from './sql/token-place.ts';
+import { acknowledgeSettings, type AcknowledgeSetting } from './sql/acknowledge-setting.ts';
 import type { Judgement } from './judgement.ts';
 
 /** How many texts are kept. One that fell out is read again at its next use. */
@@ -47,6 +48,7 @@ export class StatementText {
   #setsUp: boolean | null = null;
   #tokenPlace: TokenPlace | null = null;
   #carriesToken: boolean | null = null;
+  #acknowledges: readonly AcknowledgeSetting[] | null = null;
   #keeps: 'all' | 'beginning' | 'nothing' | null = null;
   /** Last judgement, and for whom it holds. */
   #judged: {
@@ -138,6 +140,12 @@ export class StatementText {
   get keepsAnswer(): 'all' | 'beginning' | 'nothing' {
     this.#keeps ??= keptAnswer(this.text);
     return this.#keeps;
+  }
+
+  /** What it sets for its transaction by `SET LOCAL holdfast.acknowledge`. */
+  get acknowledgeSettings(): readonly AcknowledgeSetting[] {
+    this.#acknowledges ??= acknowledgeSettings(this.text);
+    return this.#acknowledges;
   }
 
   /** What was judged before by this judge (or in this era of it) in a session like this, if that still holds. */
