@@ -73,7 +73,8 @@ describe('the primary is lost with a COPY', () => {
       const failed = rejectionOf(once(stream, 'close'));
       await lab.replacePrimary();
       // It may have been told by now: then it has let go of its connection, and would fail of that.
-      if ((stream as unknown as { connection: object | null }).connection !== null) stream.end('line 999999\n');
+      if ((stream as unknown as { connection: object | null }).connection !== null)
+        stream.end('line 999999\n');
       const error = await failed;
       expect(error).toMatchObject({ code: '40001', kind: 'transaction-not-replayable' });
       expect(error.message).toContain('20000 bytes of failover.maxJournalBytes');
