@@ -1,120 +1,91 @@
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import type { Member, ServerIdentity } from '../cluster/member.ts';
 import type { OrderedUnit } from '../cluster/replay-order.ts';
-import { InternalError, SessionClosedError, type HoldfastError } from '../errors.ts';
+import type { HoldfastError } from '../errors.ts';
 import type { FailoverEvents } from '../events.ts';
-import { Arena } from '../session/arena.ts';
-import { FAILED, IDLE } from '../session/journal.ts';
 import type { Doom, LossPlan, PendingUnit } from '../session/loss-situation.ts';
 import { INITIAL, transition, type Effect, type SessionEvent, type SessionState } from '../session/state.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import { BackendType, readParameter } from './backend-messages.ts';
-import { AcknowledgeMode } from './acknowledge-mode.ts';
-import { CommitRecorder } from './commit-recorder.ts';
-import { ChainedTransaction } from './chained-transaction.ts';
 import type { CommitMark } from './commit-mark.ts';
-import { Conversation, type ConversationListener, type UnitCompleted } from './conversation.ts';
+import type { CommitMeans } from './commit-means.ts';
+import { lossError, type ConnectionLoss } from './connection-loss.ts';
+import type { Conversation } from './conversation.ts';
 import { ErrorPassage } from './error-passage.ts';
-import { doomError, fateError } from './fate-errors.ts';
+import { fateError } from './fate-errors.ts';
 import { IdleAttention } from './idle-attention.ts';
-import { JournalMemory } from './journal-memory.ts';
-import { endAnswer, errorAnswer } from './local-answers.ts';
 import type { UnitJudgement } from './judge-units.ts';
 import { LocalResponder, type ResponderHost } from './local-responder.ts';
-import { LossAssessment, type AssessedSession } from './loss-assessment.ts';
-import { MarkKeeper, type MarkHost } from './mark-keeper.ts';
-import { NamedStatements } from './named-statements.ts';
-import { PinnedContinuation } from './pinned-continuation.ts';
-import { sendAgain, type NamedStatement, type PgUnit } from './pg-unit.ts';
+import type { MarkKeeper } from './mark-keeper.ts';
+import type { NamedStatements } from './named-statements.ts';
+import type { PgUnit } from './pg-unit.ts';
+import type { PinnedContinuation } from './pinned-continuation.ts';
 import { sharedBackendError } from './pooler.ts';
 import type { ProbeResult } from './probe.ts';
+import type { Arrival, RecoveringSession } from './recovering-session.ts';
+import { resumeSession, type ResumedSession } from './resume-session.ts';
 import { Scouts, type ProbedConnection } from './scouts.ts';
 import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
 import { ServerLink } from './server-link.ts';
-import { lossError, type ConnectionLoss } from './connection-loss.ts';
-import { ReplicationHold, type HoldingSession } from './replication-hold.ts';
-import { TokenKeeper, type TokenHost } from './token/token-keeper.ts';
-import type { CommitMeans } from './commit-means.ts';
-import type { Arrival } from './recovering-session.ts';
-import type { SessionContext } from './session-context.ts';
-import { endedPrepared, preparedAs, releasesLocks } from './unit-facts.ts';
+import { SessionAnswers, type AnsweredSession } from './session-answers.ts';
 import { SessionCancel } from './session-cancel.ts';
-import { SessionMemory } from './session-memory.ts';
+import { SessionCommits, type CommittingSession } from './session-commits.ts';
+import type { SessionContext } from './session-context.ts';
+import type { SessionMemory } from './session-memory.ts';
 import { SessionRecovery } from './session-recovery.ts';
 import { SessionTraffic, type TrafficHost } from './session-traffic.ts';
+import { SessionWork, type WorkingSession } from './session-work.ts';
 import type { Transport } from './transport.ts';
 import { UnitSender } from './unit-sender.ts';
-import { ValueRecorder } from './value-recorder.ts';
+import { releasesLocks } from './unit-facts.ts';
 import type { VirtualSocket } from './virtual-socket.ts';
 
 let sessions = 0;
-
-const DIVERGED = {
-  kind: 'diverged',
-  reason: 'a statement that was in flight gave other results when it ran again',
-} as const satisfies Doom;
 
 /**
  * One logical session: what the application's one connection is made of. It keeps the machine of `session/state.ts`, and
  * carries out its effects.
  *
- * Bytes are moved by `SessionTraffic`; what was asked and given is the `Conversation`'s; finding a new server and bringing it to where the lost one was is
- * `SessionRecovery`'s; what the driver answers itself is `LocalResponder`'s.
+ * Bytes are moved by `SessionTraffic`; what was asked and given, and what is known of it, is the `SessionWork`'s; what follows
+ * from an answer is in `SessionAnswers`, and what was committed in `SessionCommits`; finding a new server and bringing it
+ * to where the lost one was is `SessionRecovery`'s; what the driver answers itself is `LocalResponder`'s.
  */
 export class LogicalSession
   implements
+    AnsweredSession,
+    CommittingSession,
     ConnectionOwner,
-    ConversationListener,
     Member,
-    MarkHost,
+    RecoveringSession,
     ResponderHost,
-    TokenHost,
-    AssessedSession,
-    HoldingSession,
-    TrafficHost
+    ResumedSession,
+    TrafficHost,
+    WorkingSession
 {
   readonly id = ++sessions;
   readonly context: SessionContext;
   readonly passage = new ErrorPassage();
   readonly scouts: Scouts;
-  readonly memory: SessionMemory;
+  readonly work: SessionWork;
+  readonly commits: SessionCommits;
+  readonly traffic: SessionTraffic;
+  readonly responder: LocalResponder;
+  readonly recovery: SessionRecovery;
+  readonly attention: IdleAttention;
   readonly conversation: Conversation;
   readonly marks: MarkKeeper;
-  readonly tokens: TokenKeeper;
+  readonly memory: SessionMemory;
   readonly names: NamedStatements;
   readonly pinned: PinnedContinuation;
   readonly #socket: VirtualSocket;
-  readonly #traffic: SessionTraffic;
-  readonly #recovery: SessionRecovery;
-  readonly #chained = new ChainedTransaction();
   readonly #link = new ServerLink();
-  readonly #assessment: LossAssessment;
-  readonly #responder: LocalResponder;
-  readonly #journalMemory: JournalMemory;
-  readonly #attention: IdleAttention;
-  readonly #recorder: CommitRecorder;
-  readonly #acknowledge: AcknowledgeMode;
-  readonly #hold: ReplicationHold;
   readonly #cancel = new SessionCancel(this);
-  readonly #values: ValueRecorder | null;
   #state: SessionState = INITIAL;
 
   constructor(socket: VirtualSocket, context: SessionContext) {
     this.#socket = socket;
     this.context = context;
-    const { options, coordinator, database } = context;
-    this.conversation = new Conversation(options, () => coordinator.nextSequence(), this);
-    const arena = new Arena(options.maxJournalBytes);
-    const statements = new Map<string, NamedStatement>();
-    this.names = new NamedStatements(statements);
-    this.pinned = new PinnedContinuation(this);
-    this.marks = new MarkKeeper(this, this.conversation);
-    this.tokens = new TokenKeeper(this, this.conversation);
-    this.memory = new SessionMemory(database, {
-      customNames: () => [...options.sessionVariables, ...database.customNames()],
-      namesAreTold: options.sessionVariables.length > 0,
-      rebuildsPins: options.onReconnect !== undefined,
-    });
+    const { options, coordinator } = context;
     this.scouts = new Scouts({
       clientConfig: context.resolved.clientConfig,
       dialTimeoutMillis: options.dialTimeoutMillis,
@@ -122,43 +93,24 @@ export class LogicalSession
       memory: context.memory,
       pooler: options.pooler,
     });
-    this.#journalMemory = new JournalMemory(arena, this.conversation, coordinator, options, this.id);
-    this.#responder = new LocalResponder(this.conversation, this.passage, this);
-    this.#recovery = new SessionRecovery(this);
-    this.#assessment = new LossAssessment(this);
-    this.#attention = new IdleAttention(this);
-    this.#recorder = new CommitRecorder(this);
-    this.#acknowledge = new AcknowledgeMode(options.acknowledge);
-    const { conversation, names, pinned, marks, tokens, memory } = this;
-    const responder = this.#responder;
-    const chained = this.#chained;
-    const { recordedTexts } = context;
-    const recorder = recordedTexts === null ? null : new ValueRecorder(recordedTexts, this);
-    this.#values = recorder;
-    this.#traffic = new SessionTraffic(
-      {
-        socket,
-        arena,
-        statements,
-        conversation,
-        journalMemory: this.#journalMemory,
-        responder,
-        sender: new UnitSender({
-          arena,
-          conversation,
-          responder,
-          names,
-          pinned,
-          marks,
-          tokens,
-          memory,
-          chained,
-          recorder,
-        }),
-      },
+    const work = new SessionWork(this, new SessionAnswers(this));
+    this.work = work;
+    this.conversation = work.conversation;
+    this.marks = work.marks;
+    this.memory = work.memory;
+    this.names = work.names;
+    this.pinned = work.pinned;
+    const responder = new LocalResponder(work.conversation, this.passage, this);
+    this.responder = responder;
+    const { arena, statements, conversation, journalMemory } = work;
+    const sender = new UnitSender(work, responder);
+    this.traffic = new SessionTraffic(
+      { socket, arena, statements, conversation, journalMemory, responder, sender },
       this,
     );
-    this.#hold = new ReplicationHold(this, this.#traffic.gate);
+    this.commits = new SessionCommits(this, this.traffic.gate);
+    this.recovery = new SessionRecovery(this);
+    this.attention = new IdleAttention(this);
   }
 
   // ---- what the others see -----------------------------------------------------------------------------------
@@ -204,11 +156,11 @@ export class LogicalSession
   }
 
   get replayRound(): number {
-    return this.#recovery.replayRound;
+    return this.recovery.replayRound;
   }
 
   orderSensitiveUnits(): ReadonlySet<PgUnit> {
-    return this.#assessment.orderSensitiveUnits();
+    return this.work.assessment.orderSensitiveUnits();
   }
 
   get units(): readonly PgUnit[] {
@@ -216,7 +168,7 @@ export class LogicalSession
   }
 
   get markInDoubt(): CommitMark | null {
-    return this.#assessment.mark;
+    return this.work.assessment.mark;
   }
 
   get doom(): Doom | null {
@@ -229,33 +181,31 @@ export class LogicalSession
   }
 
   get refusal(): string | null {
-    return this.#recovery.refusal;
+    return this.recovery.refusal;
   }
 
   get cause(): Error | null {
-    return this.#recovery.cause;
+    return this.recovery.cause;
   }
 
   /** Something of the application's is under way, or a transaction of it is open. */
   get isBusy(): boolean {
-    return this.conversation.pending.length > 0 || this.conversation.journal.open;
+    return this.work.isBusy;
   }
 
   /** The application waits for an answer that the server has given. */
   get holdsAnswers(): boolean {
-    return this.#hold.isOn;
+    return this.commits.hold.isOn;
   }
 
   /** Online, and nothing of anybody's is under way. */
   get isIdle(): boolean {
-    return (
-      this.#state.kind === 'online' && this.#state.doom === null && !this.#traffic.isHeld && !this.isBusy
-    );
+    return this.#state.kind === 'online' && this.#state.doom === null && !this.traffic.isHeld && !this.isBusy;
   }
 
   /** True while bytes are handed to the application: what it is told now, it is told by the server. */
   get isDelivering(): boolean {
-    return this.#traffic.isDelivering;
+    return this.traffic.isDelivering;
   }
 
   /** Handshake parameters for the application's client. */
@@ -264,11 +214,11 @@ export class LogicalSession
   }
 
   bytesBetween(from: number, to: number): Buffer {
-    return this.#traffic.bytesBetween(from, to);
+    return this.traffic.bytesBetween(from, to);
   }
 
   unitBytes(unit: PgUnit): Buffer {
-    return this.#traffic.unitBytes(unit);
+    return this.traffic.unitBytes(unit);
   }
 
   observe(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
@@ -280,7 +230,7 @@ export class LogicalSession
   }
 
   judge(units: readonly PgUnit[]): ReadonlyMap<PgUnit, UnitJudgement> {
-    return this.#assessment.judge(units);
+    return this.work.assessment.judge(units);
   }
 
   dispatch(event: SessionEvent): void {
@@ -305,20 +255,17 @@ export class LogicalSession
   }
 
   /** Another connection in place of the lost one; the application notices nothing before the session resumes. */
-  reconnected({ probed, host, means, judged }: Arrival): void {
+  reconnected(arrival: Arrival): void {
     this.context.memory.publishNews();
     this.context.tokens.publishNews();
-    this.#assessment.judgedAnew(judged);
-    this.names.connectionReplaced(this.units);
-    this.#traffic.dropHolds();
-    this.#adopt(probed, host, means);
+    this.work.reconnects(arrival);
+    this.traffic.dropHolds();
+    this.#adopt(arrival.probed, arrival.host, arrival.means);
   }
 
-  #adopt(probed: ProbedConnection, host: ReachableHost, { marks, tokens }: CommitMeans): void {
+  #adopt(probed: ProbedConnection, host: ReachableHost, means: CommitMeans): void {
     this.#link.adopt(probed, host, this);
-    this.marks.connected(probed.probe, marks);
-    this.tokens.connected(tokens, probed.probe.isPooled);
-    this.#values?.connected();
+    this.work.connected(probed.probe, means);
     probed.connection.attach(this);
   }
 
@@ -341,60 +288,52 @@ export class LogicalSession
   lost(loss: ConnectionLoss): void {
     const state = this.#state;
     if (state.kind === 'closed' || state.kind === 'connecting') return;
-    if (state.kind === 'online') {
-      const { pending, journal } = this.conversation;
-      this.#recorder.lost(pending, journal.open, journal.units);
-    }
+    const wasOnline = state.kind === 'online';
+    if (wasOnline) this.commits.lost();
     this.#link.forget();
-    this.pinned.ended();
-    this.#traffic.dropHolds();
-    this.conversation.interrupted();
-    if (state.kind === 'online') {
-      // What was given up is not run again (R15): nobody knows whether it has changed the session.
-      if (!this.conversation.pending.some((unit) => unit.withdrawn)) this.memory.lost();
-      this.#assessment.lost(this.marks.transaction);
-      this.#recovery.lost(loss);
-    }
+    this.traffic.dropHolds();
+    this.work.lost(wasOnline);
+    if (wasOnline) this.recovery.lost(loss);
     this.dispatch({ kind: 'lost', epoch: state.epoch, plan: this.makePlan() });
   }
 
   makePlan(): LossPlan {
-    return this.#assessment.plan();
+    return this.work.assessment.plan();
   }
 
   pendingFacts(): readonly PendingUnit[] {
-    return this.#assessment.pending();
+    return this.work.assessment.pending();
   }
 
   // ---- from the application ----------------------------------------------------------------------------------
 
   accept(chunk: Uint8Array): void {
-    this.#traffic.accept(chunk);
+    this.traffic.accept(chunk);
   }
 
   get isWritable(): boolean {
-    return this.#traffic.isWritable;
+    return this.traffic.isWritable;
   }
 
   wake(): void {
-    this.#recovery.wake();
+    this.recovery.wake();
   }
 
   flush(): void {
-    this.#traffic.flush();
+    this.traffic.flush();
   }
 
   hold(): void {
-    this.#traffic.hold();
+    this.traffic.hold();
   }
 
   letGo(): void {
-    this.#traffic.letGo();
+    this.traffic.letGo();
   }
 
   /** R15: the application has given up on what is pending. */
   withdraw(): void {
-    this.#hold.withdraw();
+    this.commits.hold.withdraw();
     const { pending } = this.conversation;
     if (this.#state.kind === 'closed' || this.#state.kind === 'connecting' || pending.length === 0) return;
     const facts = this.pendingFacts();
@@ -415,7 +354,7 @@ export class LogicalSession
   // ---- from the server ---------------------------------------------------------------------------------------
 
   deliver(bytes: Buffer): boolean {
-    return this.#traffic.deliver(bytes);
+    return this.traffic.deliver(bytes);
   }
 
   asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean {
@@ -430,95 +369,8 @@ export class LogicalSession
     return true;
   }
 
-  unitCompleted(completed: UnitCompleted): Buffer | null {
-    const { unit, status, wasOpen, ended } = completed;
-    const isHeld = this.#acknowledge.completed(completed) && this.followsPrimary;
-    const committed = this.#recorder.completed(completed, isHeld);
-    if (isHeld && committed !== null) {
-      this.#hold.acknowledged(unit, committed === 'unknown' ? null : committed);
-    }
-    if (unit.touchesSession) this.memory.ran(unit.texts);
-    if (unit.token !== null) this.tokens.answered(unit);
-    this.#notePrepared(unit);
-    this.#traffic.detach(unit);
-    this.#journalMemory.keepAnswer(unit);
-    // Of a unit behind whose end a transaction is open nobody knows what it wrote into that one.
-    const isAnother = status !== IDLE && (ended || unit.texts.some((text) => text.mayEnd));
-    if (isAnother) this.marks.anotherTransaction(unit);
-    else if (status === IDLE) this.marks.transactionEnded();
-    if (ended || status === IDLE) {
-      this.pinned.ended();
-      this.#traffic.forgetPortals();
-      if (wasOpen) this.memory.transactionEnded();
-    }
-    if (status !== IDLE && (!wasOpen || ended)) this.memory.transactionBegan();
-    const { pending, journal } = this.conversation;
-    if (journal.awaitsChainedBegin) this.#chained.begin(journal);
-    if (pending.length > 0) {
-      this.#traffic.flushSoon();
-      return this.#responder.isNeeded ? this.#responder.settle() : null;
-    }
-    const { connection } = this;
-    if (status === IDLE) {
-      this.memory.idle();
-      this.#journalMemory.idle(connection?.hasUnflushedBytes ?? true);
-      if (this.memory.wantsAttention) this.#attention.wanted();
-      this.#values?.idle();
-    } else if (connection !== null) {
-      this.marks.afterUnit(connection);
-    }
-    return null;
-  }
-
-  /** Whose tokens an identifier stands for, as long as it does. */
-  #notePrepared(unit: PgUnit): void {
-    const { tokens } = this.context;
-    const prepared = unit.committed ? preparedAs(unit) : null;
-    if (prepared !== null && unit.token !== null) tokens.prepared(prepared, unit.tokenKeys);
-    else if (tokens.hasPrepared) {
-      const identifier = prepared ?? (unit.error === null ? endedPrepared(unit)?.identifier : null);
-      if (identifier !== null && identifier !== undefined) tokens.forgetPrepared(identifier);
-    }
-  }
-
-  holdsAnswer(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null {
-    return this.#hold.placeFor(unit, status, front, behind);
-  }
-
   commitRefused(unit: PgUnit, error: HoldfastError): void {
-    this.#responder.failed(unit, error);
-  }
-
-  /** What was in flight gave other results than what was already handed over: R5, in phase 3. */
-  unitDiverged(unit: PgUnit, status: number): Buffer {
-    const state = this.#state;
-    if (state.kind !== 'online') throw new InternalError(`an answer came while ${state.kind}`);
-    this.#traffic.detach(unit);
-    const { coordinator } = this.context;
-    coordinator.counters.replaysDiverged++;
-    coordinator.publish('replayDiverged', {
-      id: 0,
-      session: this.id,
-      statements: 1,
-      durationMillis: 0,
-      reason: DIVERGED.reason,
-    });
-    const isOpen = status !== IDLE;
-    if (!isOpen) {
-      this.conversation.journal.reset();
-      this.marks.transactionEnded();
-      this.memory.transactionEnded();
-    }
-    const newStatus = isOpen ? FAILED : IDLE;
-    const answer = unit.answeredLocally ? endAnswer(newStatus) : this.#divergence(unit, newStatus);
-    this.dispatch({ kind: 'diverged', epoch: state.epoch, doom: DIVERGED, open: isOpen });
-    if (isOpen) {
-      this.#responder.doomed(true);
-      this.#responder.refuseAll();
-    }
-    this.#traffic.flushSoon();
-    const behind = this.#responder.settle();
-    return behind === null ? answer : Buffer.concat([answer, behind]);
+    this.responder.failed(unit, error);
   }
 
   /** R7: a statement behind the replay would not fit what the application has seen before. */
@@ -527,62 +379,12 @@ export class LogicalSession
     if (state.kind !== 'online') return;
     const doom: Doom = { kind: 'not-replayable', reason };
     this.dispatch({ kind: 'diverged', epoch: state.epoch, doom, open: true });
-    this.#responder.doomed(false);
+    this.responder.doomed(false);
     this.flush();
   }
 
-  openUnitDiverged(unit: PgUnit): Buffer {
-    this.readerIsTold(unit);
-    return this.#divergence(unit, null);
-  }
-
-  #divergence(unit: PgUnit, status: number | null): Buffer {
-    // Never a 40001 for what is committed (A6).
-    const what = unit.committed ? fateError('lost', this.cause) : doomError(DIVERGED, null, this.cause);
-    this.#responder.failed(unit, what);
-    return errorAnswer(this.passage.send(what), status);
-  }
-
-  markMessage(type: number, bytes: Buffer, start: number): void {
-    this.marks.message(type, bytes, start);
-  }
-
-  markReady(status: number): boolean {
-    return this.marks.unitReady(status);
-  }
-
-  /** Its transaction is rolled back, and nobody was told: it is brought back by a replay. */
-  tokenRefused(unit: PgUnit): void {
-    const refusal = unit.token?.refusal ?? null;
-    if (refusal !== null) this.tokens.noteRefusal(unit, refusal);
-    this.cut();
-  }
-
-  recordingRefused(unit: PgUnit): void {
-    this.#values?.refused(unit);
-    this.cut();
-  }
-
-  isSurelyRead(unit: PgUnit): boolean {
-    return this.#assessment.isSurelyRead(unit);
-  }
-
-  get mayHaveWritten(): boolean {
-    return this.marks.transaction.mayHaveWritten;
-  }
-
-  get rulesMayAnswer(): boolean {
-    return this.context.database.rulesMayAnswer;
-  }
-
-  statementsDropped(all: boolean): void {
-    this.marks.statementMayBeGone();
-    this.tokens.statementMayBeGone();
-    if (all) this.names.allDropped();
-  }
-
   drained(): void {
-    this.#traffic.drained();
+    this.traffic.drained();
   }
 
   // ---- effects -----------------------------------------------------------------------------------------------
@@ -590,13 +392,13 @@ export class LogicalSession
   #perform(effect: Effect): void {
     switch (effect.kind) {
       case 'reconnect':
-        this.#recovery.reconnect();
+        this.recovery.reconnect();
         return;
       case 'resolve':
-        this.#recovery.resolve();
+        this.recovery.resolve();
         return;
       case 'replay':
-        this.#recovery.replay();
+        this.recovery.replay();
         return;
       case 'rollback':
         this.#rollBack();
@@ -605,10 +407,10 @@ export class LogicalSession
         this.#link.forget()?.destroy();
         return;
       case 'await-release':
-        this.#recovery.awaitRelease();
+        this.recovery.awaitRelease();
         return;
       case 'resume':
-        this.#resume(effect.plan, effect.doom);
+        resumeSession(this, effect.plan, effect.doom);
         return;
       case 'close':
         this.#close();
@@ -618,68 +420,9 @@ export class LogicalSession
 
   /** The replayed transaction is void; nothing else may reach the server before that (R5). */
   #rollBack(): void {
-    this.pinned.ended();
-    this.conversation.journal.reset();
-    this.marks.transactionEnded();
-    this.memory.transactionEnded();
+    this.work.transactionDropped();
     this.connection?.run('ROLLBACK').catch(() => {
       // Without its connection the transaction is gone as well.
-    });
-  }
-
-  /** The failover is over for this session: everybody gets what the plan says (phase 3). */
-  #resume(plan: LossPlan, doom: Doom | null): void {
-    const { conversation } = this;
-    this.#announceServer();
-    this.#recordResolved(plan);
-    if (plan.transaction !== 'replay') {
-      this.pinned.ended();
-      conversation.journal.reset();
-      this.marks.transactionEnded();
-      this.memory.transactionEnded();
-    }
-    // Where the first unit was told the reason by its own error, the next ones get what PostgreSQL says.
-    if (doom !== null)
-      this.#responder.doomed(doom.kind === 'outcome-unknown' || doom.kind === 'statement-failed');
-    conversation.pending.forEach((unit, index) => {
-      const fate = plan.fates[index] ?? (doom === null ? 'send' : 'refuse');
-      if (fate === 'send' || fate === 'again') sendAgain(unit);
-      else this.#responder.decide(unit, fate);
-    });
-    const [head] = conversation.pending;
-    if (head !== undefined && doom === null && !this.#responder.owns(head)) conversation.resume();
-    this.#traffic.settle();
-    const refusal = this.#recovery.resumed(plan);
-    this.#assessment.recovered();
-    if (this.#isOver()) return;
-    this.#hold.resumed();
-    if (this.#isOver()) return;
-    if (refusal !== null) {
-      const because = this.cause === null ? {} : { cause: this.cause };
-      this.closeWith(
-        new SessionClosedError(`the session could not be restored on the new server: ${refusal}`, because),
-      );
-      return;
-    }
-    if (!this.isBusy && this.memory.wantsAttention) this.#attention.wanted();
-    this.drained();
-    this.flush();
-  }
-
-  /** What was in doubt has taken effect here: a later failover may lose it as any other (A5). */
-  #recordResolved({ situation, fates }: LossPlan): void {
-    const { pending } = this.conversation;
-    let isOpen = situation.open;
-    situation.pending.forEach(({ sent, ending, verdict }, index) => {
-      const unit = pending[index];
-      // The first one that ends the transaction which was open is that one's, with all in front of it.
-      const isOfOpen = isOpen && sent && ending !== 'none';
-      if (isOfOpen) isOpen = false;
-      if (unit === undefined || verdict?.outcome !== 'committed') return;
-      if (fates[index] !== 'finish' && fates[index] !== 'lost') return;
-      if (isOfOpen) {
-        this.#recorder.resolved(unit, [...this.units, ...pending.slice(0, index)], this.markInDoubt);
-      } else this.#recorder.resolved(unit, [], null);
     });
   }
 
@@ -689,7 +432,7 @@ export class LogicalSession
   }
 
   /** Cancel must reach the right backend, and what the client knows of the server must be true (T10). */
-  #announceServer(): void {
+  announceServer(): void {
     const { connection } = this;
     if (connection === null) return;
     // By pg's own event: as bytes it would stand in the middle of an answer, where pg-copy-streams reads for itself.
@@ -705,12 +448,12 @@ export class LogicalSession
   // ---- answers of the driver's own ---------------------------------------------------------------------------
 
   unitAnswered(unit: PgUnit): void {
-    this.#traffic.detach(unit);
-    if (!this.isBusy) this.#journalMemory.idle(true);
+    this.traffic.detach(unit);
+    if (!this.isBusy) this.work.journalMemory.idle(true);
   }
 
   readerIsTold(unit: PgUnit): void {
-    this.#traffic.closeForReader(unit);
+    this.traffic.closeForReader(unit);
   }
 
   doomEnded(): void {
@@ -723,9 +466,9 @@ export class LogicalSession
   closeWith(error: Error): void {
     const state = this.#state;
     if (state.kind === 'closed') return;
-    this.#hold.abandon(error);
+    this.commits.hold.abandon(error);
     if (this.#isOver()) return;
-    const { bytes, isInDoubt } = this.#responder.lastWords('plan' in state ? state.plan : null, error);
+    const { bytes, isInDoubt } = this.responder.lastWords('plan' in state ? state.plan : null, error);
     if (bytes !== null) this.deliver(bytes);
     if (this.#isOver()) return;
     this.#cancel.replay();
@@ -736,7 +479,7 @@ export class LogicalSession
   /** A kill aimed at this session (R14): the application gets the server's own words as stock pg gives them. */
   closeAsTerminated(loss: ConnectionLoss): void {
     if (this.#state.kind === 'closed') return;
-    this.#hold.abandon(this.cause);
+    this.commits.hold.abandon(this.cause);
     if (this.#isOver()) return;
     const words = loss.fatalMessage;
     if (words !== null) this.deliver(words);
@@ -756,14 +499,14 @@ export class LogicalSession
   #close(): void {
     const isBusy = this.isBusy;
     const connection = this.#link.forget();
-    this.#recovery.closed();
+    this.recovery.closed();
     this.scouts.closeForGood();
     if (isBusy) connection?.destroy();
     else connection?.terminate();
-    this.#journalMemory.release();
+    this.work.journalMemory.release();
     this.context.coordinator.remove(this);
-    this.#hold.clear();
-    this.#responder.clear();
+    this.commits.hold.clear();
+    this.responder.clear();
     this.conversation.clear();
   }
 

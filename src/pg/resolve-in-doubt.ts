@@ -36,7 +36,7 @@ export async function resolveInDoubt(
   const { tokens } = session.context;
   const ended = unit === undefined ? null : endedPrepared(unit);
   if (ended !== null) {
-    const keys = tokens.keysOfPrepared(ended.identifier);
+    const keys = tokens.prepared.keysOf(ended.identifier);
     const { schema } = tokens;
     const resolution = await resolvePreparedEnd({
       ...ended,

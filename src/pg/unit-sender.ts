@@ -14,11 +14,10 @@ import type { TokenKeeper } from './token/token-keeper.ts';
 import { endingOf } from './unit-facts.ts';
 import type { ValueRecorder } from './value-recorder.ts';
 
-/** The parts of a session that have a word in what is sent. */
-export interface SendingSession {
+/** The parts of a session's work that have a word in what is sent. */
+export interface SentWork {
   readonly arena: Arena;
   readonly conversation: Conversation;
-  readonly responder: LocalResponder;
   readonly names: NamedStatements;
   readonly marks: MarkKeeper;
   readonly tokens: TokenKeeper;
@@ -34,18 +33,21 @@ export interface SendingSession {
  * unit (named statements made again, the mode of a chained transaction), inside it or behind it (the mark).
  */
 export class UnitSender {
-  readonly #session: SendingSession;
+  readonly #work: SentWork;
+  readonly #responder: LocalResponder;
   /** Range of the arena that is to be written next, as one piece; empty if `#from` is negative. */
   #from = -1;
   #to = -1;
 
-  constructor(session: SendingSession) {
-    this.#session = session;
+  constructor(work: SentWork, responder: LocalResponder) {
+    this.#work = work;
+    this.#responder = responder;
   }
 
   /** Sends what may be sent now. */
   send(connection: ServerConnection): void {
-    const { conversation, responder, marks, tokens, pinned, recorder } = this.#session;
+    const { conversation, marks, tokens, pinned, recorder } = this.#work;
+    const responder = this.#responder;
     this.#from = -1;
     for (const unit of conversation.pending) {
       if (unit.writtenTo === unit.end || responder.owns(unit)) continue;
@@ -85,7 +87,7 @@ export class UnitSender {
 
   /** All who keep account of what runs are told of the unit before it leaves. */
   #note(unit: PgUnit, begins: boolean, connection: ServerConnection): void {
-    const { conversation, names, marks, tokens, memory, chained } = this.#session;
+    const { conversation, names, marks, tokens, memory, chained } = this.#work;
     if (begins) {
       const chains = unit.texts[0]?.isCommitAndChain === true;
       if (chains || names.needsParse(unit)) this.#write(connection);
@@ -105,7 +107,7 @@ export class UnitSender {
   }
 
   #writeWithToken(unit: PgUnit, connection: ServerConnection): void {
-    const { arena, tokens } = this.#session;
+    const { arena, tokens } = this.#work;
     this.#write(connection);
     connection.write(tokens.bytesFor(unit, arena.view(unit.writtenTo, unit.end)));
     unit.writtenTo = unit.end;
@@ -116,7 +118,7 @@ export class UnitSender {
     { prepare, bytes }: Pick<PinnedForm & { kind: 'pinned' }, 'prepare' | 'bytes'>,
     connection: ServerConnection,
   ): void {
-    const { marks, tokens } = this.#session;
+    const { marks, tokens } = this.#work;
     this.#write(connection);
     if (prepare !== null) hide(prepare, connection);
     this.#note(unit, true, connection);
@@ -135,7 +137,7 @@ export class UnitSender {
   }
 
   #addMark(unit: PgUnit, connection: ServerConnection): void {
-    const { arena, marks } = this.#session;
+    const { arena, marks } = this.#work;
     const mark = marks.withUnit(unit);
     if (mark === null) return;
     if (mark.where === 'inside') {
@@ -150,7 +152,7 @@ export class UnitSender {
 
   #write(connection: ServerConnection): void {
     if (this.#from < 0) return;
-    connection.write(this.#session.arena.view(this.#from, this.#to));
+    connection.write(this.#work.arena.view(this.#from, this.#to));
     this.#from = -1;
   }
 }

@@ -2,6 +2,7 @@ import { ConfigurationError } from '../../errors.ts';
 import { hostKey, type HostAddress } from '../../topology/host-address.ts';
 import type { ProbeResult } from '../probe.ts';
 import type { SqlRunner } from '../sql-runner.ts';
+import { PreparedTokens } from './prepared-tokens.ts';
 import type { TokenSource } from './token-keeper.ts';
 import type { TokenMemory } from './token-memory.ts';
 import { KEY_TOO_OLD, putTokenSql } from './token-objects.ts';
@@ -12,8 +13,6 @@ import type { TokenRefusal } from './unit-token.ts';
 const ASK_AGAIN_MILLIS = 30_000;
 /** Clocks drift, and tokens are purged. */
 const MAX_KNOWN_MILLIS = 600_000;
-/** Prepared transactions whose tokens are remembered. */
-const MAX_PREPARED = 1_000;
 /** The statement is gone: it is prepared anew on the next connection. */
 const NO_SUCH_STATEMENT = '26000';
 /** Written by a READ ONLY transaction, into temporary tables say: it can't have a token. */
@@ -23,6 +22,7 @@ const READ_ONLY_TRANSACTION = '25006';
 export class DatabaseTokens implements TokenSource {
   readonly schema: string;
   readonly sql: string;
+  readonly prepared = new PreparedTokens();
   readonly #memory: TokenMemory;
   /** What was found in one life of one server. */
   #known: {
@@ -31,8 +31,6 @@ export class DatabaseTokens implements TokenSource {
     readonly isThere: boolean;
     readonly canPurge: boolean;
   } | null = null;
-
-  readonly #prepared = new Map<string, readonly Buffer[]>();
 
   constructor(schema: string, memory: TokenMemory) {
     this.schema = schema;
@@ -78,26 +76,6 @@ export class DatabaseTokens implements TokenSource {
 
   nextKey(): Buffer {
     return this.#memory.keys.next();
-  }
-
-  /** A transaction was prepared under this name, with these tokens: who ends it can be told what became of that. */
-  prepared(identifier: string, keys: readonly Buffer[]): void {
-    if (this.#prepared.size >= MAX_PREPARED) this.#prepared.clear();
-    this.#prepared.set(identifier, keys);
-  }
-
-  get hasPrepared(): boolean {
-    return this.#prepared.size > 0;
-  }
-
-  /** It is prepared no longer, or was prepared again by somebody else or without tokens: the name may mean another one. */
-  forgetPrepared(identifier: string): void {
-    this.#prepared.delete(identifier);
-  }
-
-  /** Empty if this process has not prepared it, or has forgotten. */
-  keysOfPrepared(identifier: string): readonly Buffer[] {
-    return this.#prepared.get(identifier) ?? [];
   }
 
   refused({ code }: TokenRefusal): boolean {
