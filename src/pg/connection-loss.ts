@@ -34,3 +34,14 @@ export function lossError(loss: ConnectionLoss | null): Error {
   }
   return loss?.socketError ?? new Error('Connection terminated unexpectedly');
 }
+
+/** SQLSTATE of the server's last words; null if it said none. */
+export function fatalCode(loss: ConnectionLoss | null): string | null {
+  return loss?.fatal?.get('C') ?? null;
+}
+
+/** That, or the system's own code; null if there is neither. */
+export function causeCode(loss: ConnectionLoss | null): string | null {
+  const code = (loss?.socketError as { code?: unknown } | null | undefined)?.code;
+  return fatalCode(loss) ?? (typeof code === 'string' ? code : null);
+}

@@ -1,6 +1,8 @@
+import pRetry from 'p-retry';
 import type { Ticket } from '../cluster/failover.ts';
 import type { ReachableHost } from '../cluster/host-observation.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
+import { HoldfastError } from '../errors.ts';
 import { commitMeans } from './commit-means.ts';
 import { fenceBackend } from './fence.ts';
 import type { RenewedJudgement } from './judgement.ts';
@@ -77,8 +79,22 @@ export class SessionArrival {
     return refusal;
   }
 
-  /** One attempt. Rejects if the host does not take the session; the search then looks again. */
-  async attempt(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
+  /** Tries until a host takes the session. Rejects if none ever can, or `signal` aborts. */
+  async arrive(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
+    const { retryMinMillis, retryMaxMillis } = this.#session.context.options;
+    return await pRetry(() => this.#attempt(ticket, signal), {
+      retries: Number.POSITIVE_INFINITY,
+      factor: 2,
+      minTimeout: retryMinMillis,
+      maxTimeout: retryMaxMillis,
+      randomize: true,
+      signal,
+      shouldRetry: ({ error }) => !(error instanceof HoldfastError),
+    });
+  }
+
+  /** Rejects if the host does not take the session; the search then looks again. */
+  async #attempt(ticket: Ticket, signal: AbortSignal): Promise<Arrival> {
     const session = this.#session;
     const host = await ticket.primary(signal);
     let probed: ProbedConnection | null = null;

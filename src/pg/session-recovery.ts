@@ -1,16 +1,15 @@
-import pRetry from 'p-retry';
 import { abortable } from '../cluster/abortable.ts';
 import type { Ticket } from '../cluster/failover.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
+import type { ResolvedFailoverOptions } from '../options.ts';
 import { isAimed, mayBeAimed, serverGoesOn } from './aimed-kill.ts';
 import { HostReport } from './host-report.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
 import type { RecoveringSession } from './recovering-session.ts';
-import { JournalPins } from './pinning/journal-pins.ts';
-import type { ServerConnection } from './server-connection.ts';
+import { RecoveryDeadline } from './recovery-deadline.ts';
+import { preparePins, replaySession } from './replay-session.ts';
 import { loneTicket } from './lone-ticket.ts';
-import { replayJournal } from './replay.ts';
-import { lossError, type ConnectionLoss } from './connection-loss.ts';
+import { causeCode, fatalCode, lossError, type ConnectionLoss } from './connection-loss.ts';
 import { leavesConnectionBusy, resolveInDoubt, tellResolution } from './resolve-in-doubt.ts';
 import { SessionArrival, type LostServer } from './session-arrival.ts';
 
@@ -22,13 +21,11 @@ export class SessionRecovery {
   readonly #session: RecoveringSession;
   readonly #arrival: SessionArrival;
   readonly #report: HostReport;
+  readonly #deadline: RecoveryDeadline;
   #loss: ConnectionLoss | null = null;
   /** The server lost last. */
   #lost: LostServer | null = null;
   #ticket: Ticket | null = null;
-  #abort: AbortController | null = null;
-  #deadline: NodeJS.Timeout | undefined;
-  #startedAt = 0;
   #attempts = 0;
   #dormant = false;
   /** A statement was in flight or a transaction open when the connection was lost. */
@@ -44,6 +41,7 @@ export class SessionRecovery {
     this.#session = session;
     this.#arrival = new SessionArrival(session);
     this.#report = new HostReport(session);
+    this.#deadline = new RecoveryDeadline(session);
   }
 
   get replayRound(): number {
@@ -72,7 +70,7 @@ export class SessionRecovery {
     this.#aimed = false;
     this.#replayRound = 0;
     this.#attempts = 0;
-    this.#startedAt = performance.now();
+    this.#deadline.countFromNow();
   }
 
   /**
@@ -88,10 +86,10 @@ export class SessionRecovery {
     }
     this.#passedFirstBarrier = false;
     const state = session.state;
-    if (this.#abort === null && state.kind === 'reconnecting') {
+    if (!this.#deadline.isRunning && state.kind === 'reconnecting') {
       const inDoubt = state.plan.resolve !== null;
       const busy = this.#wasBusy;
-      if (busy && !inDoubt && isAimed(this.#fatalCode) && this.#respectsKills && this.#loss !== null) {
+      if (busy && !inDoubt && isAimed(fatalCode(this.#loss)) && this.#respectsKills && this.#loss !== null) {
         session.closeAsTerminated(this.#loss);
         return;
       }
@@ -106,7 +104,7 @@ export class SessionRecovery {
         if (!isAwaited) {
           this.#dormant = true;
           if (this.#lost !== null) {
-            this.#report.begin(this.#lost.identity, this.#causeCode, () => {
+            this.#report.begin(this.#lost.identity, causeCode(this.#loss), () => {
               if (this.#dormant) session.scouts.close();
             });
           }
@@ -121,18 +119,8 @@ export class SessionRecovery {
   wake(): void {
     if (!this.#dormant) return;
     this.#dormant = false;
-    this.#startedAt = performance.now();
+    this.#deadline.countFromNow();
     this.#begin();
-  }
-
-  /** SQLSTATE of the server's last words. */
-  get #fatalCode(): string | null {
-    return this.#loss?.fatal?.get('C') ?? null;
-  }
-
-  /** That, or the system's own code. */
-  get #causeCode(): string | null {
-    return this.#fatalCode ?? systemCode(this.#loss);
   }
 
   get #respectsKills(): boolean {
@@ -145,18 +133,12 @@ export class SessionRecovery {
   }
 
   #begin(): void {
-    let abort = this.#abort;
-    if (abort === null) {
-      abort = new AbortController();
-      this.#abort = abort;
-      const { timeoutMillis } = this.#session.context.options;
-      this.#deadline = setTimeout(() => {
-        this.#timedOut(timeoutMillis);
-      }, timeoutMillis);
-    }
+    const signal = this.#deadline.begin((reason) => {
+      this.#fail(new FailoverFailedError(reason, this.#because));
+    });
     const epoch = this.#epoch();
     this.#attempts++;
-    this.#connect(abort.signal, epoch).catch((error: unknown) => {
+    this.#connect(signal, epoch).catch((error: unknown) => {
       this.#stepFailed(epoch, error);
     });
   }
@@ -168,27 +150,6 @@ export class SessionRecovery {
 
   #isCurrent(epoch: number): boolean {
     return this.#session.state.kind !== 'closed' && this.#epoch() === epoch;
-  }
-
-  #timedOut(timeoutMillis: number): void {
-    const reason = this.#whatTookTooLong();
-    this.#fail(
-      new FailoverFailedError(
-        `the connection was lost and could not be replaced within ${timeoutMillis} ms (failover.timeoutMillis): ${reason}`,
-        this.#because,
-      ),
-    );
-  }
-
-  #whatTookTooLong(): string {
-    switch (this.#session.state.kind) {
-      case 'resolving':
-        return 'it was still being found out what became of its COMMIT';
-      case 'replaying':
-        return 'its statements were still being run again, which may wait for a lock that somebody else holds';
-      default:
-        return this.#session.context.coordinator.lastFailoverReason;
-    }
   }
 
   #fail(error: Error): void {
@@ -214,11 +175,10 @@ export class SessionRecovery {
     const { coordinator, options } = session.context;
     const lost = this.#lost;
     if (lost === null) throw new FailoverFailedError('the session never had a server');
-    if (this.#attempts > 1)
-      await pause(options.retryMinMillis, options.retryMaxMillis, this.#attempts, signal);
+    if (this.#attempts > 1) await pauseBeforeAttempt(this.#attempts, options, signal);
     const before = this.#ticket;
     const ticket = session.followsPrimary
-      ? coordinator.join(session, lost.identity, this.#causeCode)
+      ? coordinator.join(session, lost.identity, causeCode(this.#loss))
       : loneTicket(session);
     this.#ticket = ticket;
     before?.leave('ready');
@@ -230,15 +190,7 @@ export class SessionRecovery {
         return;
       }
     }
-    const found = await pRetry(() => this.#arrival.attempt(ticket, signal), {
-      retries: Number.POSITIVE_INFINITY,
-      factor: 2,
-      minTimeout: options.retryMinMillis,
-      maxTimeout: options.retryMaxMillis,
-      randomize: true,
-      signal,
-      shouldRetry: ({ error }) => !(error instanceof HoldfastError),
-    });
+    const found = await this.#arrival.arrive(ticket, signal);
     if (!this.#isCurrent(epoch)) {
       found.probed.connection.terminate();
       return;
@@ -260,7 +212,7 @@ export class SessionRecovery {
   }
 
   async #isAimed(ticket: Ticket, lost: LostServer, signal: AbortSignal): Promise<boolean> {
-    if (!mayBeAimed(this.#fatalCode) || !this.#respectsKills) return false;
+    if (!mayBeAimed(fatalCode(this.#loss)) || !this.#respectsKills) return false;
     if (!this.#wasBusy || this.#attempts > 1) return false;
     const { terminationProbeMillis } = this.#session.context.options;
     const window = AbortSignal.any([signal, AbortSignal.timeout(terminationProbeMillis)]);
@@ -279,10 +231,14 @@ export class SessionRecovery {
 
   async #resolve(epoch: number): Promise<void> {
     const session = this.#session;
-    const signal = this.#abort?.signal;
+    const signal = this.#deadline.signal;
     if (signal === undefined) return;
     const startedAt = performance.now();
-    const resolution = await resolveInDoubt(session, this.#arrival.origin, this.#resolveSignal(signal));
+    const resolution = await resolveInDoubt(
+      session,
+      this.#arrival.origin,
+      this.#deadline.resolveSignal(signal),
+    );
     if (resolution === null || !this.#isCurrent(epoch)) return;
     const { outcome } = resolution;
     tellResolution(session, resolution, performance.now() - startedAt);
@@ -307,13 +263,6 @@ export class SessionRecovery {
     }
   }
 
-  /** The resolver answers 'unknown' a little before the session's own deadline, so that its word is heard. */
-  #resolveSignal(signal: AbortSignal): AbortSignal {
-    const { timeoutMillis } = this.#session.context.options;
-    const left = timeoutMillis - (performance.now() - this.#startedAt);
-    return AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, Math.floor(left * 0.9)))]);
-  }
-
   // ---- phase 2 -----------------------------------------------------------------------------------------------
 
   /** Effect 'replay'. */
@@ -328,7 +277,7 @@ export class SessionRecovery {
     const session = this.#session;
     const { connection } = session;
     const ticket = this.#ticket;
-    const signal = this.#abort?.signal;
+    const signal = this.#deadline.signal;
     if (connection === null || ticket === null || signal === undefined) return;
     const reason = this.#arrival.refusal;
     if (reason !== null) {
@@ -336,75 +285,24 @@ export class SessionRecovery {
       session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason } });
       return;
     }
-    const pins = await this.#preparePins(connection, signal);
+    const pins = await preparePins(session, connection, signal);
     await this.#firstBarrier(ticket, signal);
-    const { coordinator } = session.context;
-    const startedAt = performance.now();
-    const about = { id: ticket.failoverId, session: session.id, statements: session.units.length };
-    const durationMillis = (): number => performance.now() - startedAt;
-    coordinator.counters.replays++;
-    coordinator.publish('replayStarted', about);
-    const result = await replayJournal(session, connection, ticket.order, pins, signal);
-    if (!this.#isCurrent(epoch)) return;
+    const isCurrent = (): boolean => this.#isCurrent(epoch);
+    const result = await replaySession({ session, connection, ticket, pins, signal, isCurrent });
+    if (result === null || !this.#isCurrent(epoch)) return;
     switch (result.kind) {
       case 'replayed':
-        session.pinned.replayed(pins);
-        session.memory.transactionBegan();
-        for (const unit of session.units) session.memory.ran(unit.texts);
-        await session.marks.afterReplay(connection, session.units, result.status);
-        if (!this.#isCurrent(epoch)) return;
-        coordinator.publish('replaySucceeded', { ...about, durationMillis: durationMillis() });
         session.dispatch({ kind: 'replayed', epoch });
         return;
       case 'diverged':
-        coordinator.counters.replaysDiverged++;
-        coordinator.publish('replayDiverged', {
-          ...about,
-          durationMillis: durationMillis(),
-          reason: result.reason,
-        });
-        this.#planIsFinal = true;
-        session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'diverged', reason: result.reason } });
-        return;
       case 'not-replayable':
-        coordinator.publish('replayFailed', {
-          ...about,
-          durationMillis: durationMillis(),
-          reason: result.reason,
-        });
         this.#planIsFinal = true;
-        session.dispatch({ kind: 'gave-up', epoch, doom: { kind: 'not-replayable', reason: result.reason } });
+        session.dispatch({ kind: 'gave-up', epoch, doom: { kind: result.kind, reason: result.reason } });
         return;
       case 'again':
         if (result.isOutOfOrder) this.#replayRound++;
-        coordinator.publish('replayFailed', {
-          ...about,
-          durationMillis: durationMillis(),
-          reason: result.reason,
-        });
         session.cut();
     }
-  }
-
-  /**
-   * Sequences are moved past what the application has seen of them before any journal is replayed: what another one draws
-   * must not be in its way.
-   */
-  async #preparePins(connection: ServerConnection, signal: AbortSignal): Promise<JournalPins | null> {
-    const session = this.#session;
-    return await abortable(
-      JournalPins.prepare(session, connection, async (run) => {
-        await session.context.memory.sequenceMoves.run(async () => {
-          const other = await session.scouts.open(connection.address, signal);
-          try {
-            await run(other.connection);
-          } finally {
-            other.connection.terminate();
-          }
-        }, signal);
-      }),
-      signal,
-    );
   }
 
   async #firstBarrier(ticket: Ticket, signal: AbortSignal): Promise<void> {
@@ -428,7 +326,7 @@ export class SessionRecovery {
   awaitRelease(): void {
     const epoch = this.#epoch();
     const ticket = this.#ticket;
-    const signal = this.#abort?.signal;
+    const signal = this.#deadline.signal;
     const release = async (): Promise<void> => {
       if (ticket !== null && signal !== undefined) {
         await this.#firstBarrier(ticket, signal);
@@ -450,29 +348,26 @@ export class SessionRecovery {
 
   /** The session is closed. */
   closed(): void {
-    this.#abort?.abort(new SessionClosedError('the session was closed'));
+    this.#deadline.abort(new SessionClosedError('the session was closed'));
     this.#report.stop();
     this.#end('failed');
     this.#dormant = false;
   }
 
   #end(outcome: 'ready' | 'failed'): void {
-    clearTimeout(this.#deadline);
-    this.#deadline = undefined;
-    this.#abort = null;
+    this.#deadline.end();
     this.#ticket?.leave(outcome);
     this.#ticket = null;
     this.#session.scouts.close();
   }
 }
 
-function systemCode(loss: ConnectionLoss | null): string | null {
-  const code = (loss?.socketError as { code?: unknown } | null | undefined)?.code;
-  return typeof code === 'string' ? code : null;
-}
-
 /** Waits longer each time, so that a server that takes connections and drops them is not hammered. */
-function pause(min: number, max: number, attempt: number, signal: AbortSignal): Promise<void> {
-  const millis = Math.min(max, min * 2 ** Math.min(attempt - 2, 10));
+function pauseBeforeAttempt(
+  attempt: number,
+  { retryMinMillis, retryMaxMillis }: Pick<ResolvedFailoverOptions, 'retryMinMillis' | 'retryMaxMillis'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const millis = Math.min(retryMaxMillis, retryMinMillis * 2 ** Math.min(attempt - 2, 10));
   return abortable(new Promise((resolve) => setTimeout(resolve, millis)), signal);
 }
