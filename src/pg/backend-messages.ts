@@ -2,6 +2,7 @@
  * Backend messages of the PostgreSQL protocol, version 3: reading the few that the driver must understand, and making
  * those that it answers itself. https://www.postgresql.org/docs/current/protocol-message-formats.html
  */
+import { SqlError } from './sql-runner.ts';
 
 /** Message types, as their byte. */
 export const BackendType = {
@@ -44,6 +45,12 @@ export function readErrorFields(bytes: Buffer, start: number, end: number): Erro
     at = stop + 1;
   }
   return fields;
+}
+
+/** The error that a server gives to a hidden statement; `start` is behind the length. */
+export function readSqlError(bytes: Buffer, start: number, end: number): SqlError {
+  const fields = readErrorFields(bytes, start, end);
+  return new SqlError(fields.get('M') ?? '', fields.get('C') ?? 'XX000', fields.get('V') ?? 'ERROR');
 }
 
 /** FATAL and PANIC end the connection; V is the field that no locale translates (R14). */

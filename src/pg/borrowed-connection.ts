@@ -2,7 +2,8 @@ import { IDLE } from '../session/journal.ts';
 import { authenticationOk, backendKeyData, parameterStatus, readyForQuery } from './backend-messages.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { closeStatements, FrontendType, readParse, readQuery } from './frontend-messages.ts';
-import type { ConnectionOwner, Responder, ServerConnection } from './server-connection.ts';
+import type { Responder } from './responder.ts';
+import type { ConnectionOwner, ServerConnection } from './server-connection.ts';
 import type { Transport } from './transport.ts';
 import { VirtualSocket, type SocketBackend } from './virtual-socket.ts';
 

@@ -9,7 +9,7 @@ import type { RecordedAnswer } from './pinning/recorded-answer.ts';
 import { digestMessage, errorCode, hashedPart } from './response-hash.ts';
 import { MAX_HELD_BYTES, type HeldAnswer } from './token/held-answer.ts';
 import { isForApplication } from './token/unit-token.ts';
-import type { Responder } from './server-connection.ts';
+import type { Responder } from './responder.ts';
 import { endingOf } from './unit-facts.ts';
 
 const NOTHING = Buffer.alloc(0);

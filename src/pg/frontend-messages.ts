@@ -78,6 +78,22 @@ export function statementMessages(sql: string, parameters: readonly (string | nu
   ]);
 }
 
+/** The same under a name of the driver's own, which is free again behind it: an unnamed portal of the application's may be open. */
+export function namedStatementMessages(
+  name: string,
+  sql: string,
+  parameters: readonly (string | null)[],
+): Buffer {
+  return Buffer.concat([
+    serialize.close({ type: 'S', name }),
+    serialize.parse({ name, text: sql }),
+    serialize.bind({ portal: name, statement: name, values: [...parameters] }),
+    serialize.execute({ portal: name }),
+    serialize.close({ type: 'P', name }),
+    serialize.sync(),
+  ]);
+}
+
 /** Name of the hidden mark's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */
 const MARK = 'holdfast_mark';
 

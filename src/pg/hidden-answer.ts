@@ -1,5 +1,6 @@
-import { BackendType, readRow } from './backend-messages.ts';
-import { sqlError, type Responder } from './server-connection.ts';
+import { BackendType, readRow, readSqlError } from './backend-messages.ts';
+import type { Responder } from './responder.ts';
+import type { ServerConnection } from './server-connection.ts';
 import type { SqlRow } from './sql-runner.ts';
 
 /** Takes the answer to a hidden unit: its first error, its first row, and the status behind it. */
@@ -15,7 +16,7 @@ export class HiddenAnswer implements Responder {
 
   message(type: number, bytes: Buffer, start: number, end: number): boolean {
     if (type === BackendType.DataRow) this.#row ??= readRow(bytes, start + 5);
-    else if (type === BackendType.ErrorResponse) this.#error ??= sqlError(bytes, start, end);
+    else if (type === BackendType.ErrorResponse) this.#error ??= readSqlError(bytes, start + 5, end);
     return false;
   }
 
@@ -27,4 +28,9 @@ export class HiddenAnswer implements Responder {
   abandoned(): void {
     // See `done`.
   }
+}
+
+/** Sends a unit of the driver's own whose answer nobody needs: if it fails, so does what comes behind it. */
+export function hide(message: Buffer, connection: ServerConnection): void {
+  connection.ask(message, new HiddenAnswer(() => undefined));
 }

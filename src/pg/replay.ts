@@ -5,10 +5,12 @@ import { abortable } from '../cluster/abortable.ts';
 import { BackendType } from './backend-messages.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
-import { hide, type JournalPins, type PinnedForm } from './pinning/journal-pins.ts';
-import { discardDrawn } from './pinning/hidden-statement.ts';
+import { hide } from './hidden-answer.ts';
+import type { JournalPins, PinnedForm } from './pinning/journal-pins.ts';
+import { discardDrawn } from './pinning/hidden-questions.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
-import type { Responder, ServerConnection } from './server-connection.ts';
+import type { Responder } from './responder.ts';
+import type { ServerConnection } from './server-connection.ts';
 import { SqlError } from './sql-runner.ts';
 import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
 

@@ -4,27 +4,15 @@ import {
   endsConnection,
   readErrorFields,
   readParameter,
-  readRow,
   type ErrorFields,
 } from './backend-messages.ts';
 import { lossError, type ConnectionLoss } from './connection-loss.ts';
 import { DirectSocket } from './direct-socket.ts';
 import { queryMessage, statementMessages, terminateMessage } from './frontend-messages.ts';
-import { SqlError, type SqlRow, type SqlRunner } from './sql-runner.ts';
+import type { Responder } from './responder.ts';
+import { RowCollector } from './row-collector.ts';
+import type { SqlRow, SqlRunner } from './sql-runner.ts';
 import type { Transport } from './transport.ts';
-
-/**
- * Takes the answer to one unit, message by message. It returns true to hand the message to the application, false to
- * swallow it, and bytes to hand these on in its place.
- */
-export interface Responder {
-  /** `start` is the type byte, `end` behind the last byte of the message. Never called for ReadyForQuery. */
-  message(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer;
-  /** ReadyForQuery: the answer is complete. */
-  ready(status: number): boolean | Buffer;
-  /** The connection was lost before ReadyForQuery. */
-  abandoned(error: Error): void;
-}
 
 /** The logical session above a connection. */
 export interface ConnectionOwner {
@@ -315,39 +303,4 @@ export class ServerConnection implements SqlRunner {
 
 function readLength(bytes: Buffer, at: number): number {
   return ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
-}
-
-/** Collects the rows of a hidden statement. */
-class RowCollector implements Responder {
-  readonly #resolve: (rows: readonly SqlRow[]) => void;
-  readonly #reject: (error: Error) => void;
-  readonly #rows: SqlRow[] = [];
-  #error: SqlError | null = null;
-
-  constructor(resolve: (rows: readonly SqlRow[]) => void, reject: (error: Error) => void) {
-    this.#resolve = resolve;
-    this.#reject = reject;
-  }
-
-  message(type: number, bytes: Buffer, start: number, end: number): boolean {
-    if (type === BackendType.DataRow) this.#rows.push(readRow(bytes, start + HEADER_BYTES));
-    else if (type === BackendType.ErrorResponse) this.#error ??= sqlError(bytes, start, end);
-    return false;
-  }
-
-  ready(): boolean {
-    if (this.#error === null) this.#resolve(this.#rows);
-    else this.#reject(this.#error);
-    return false;
-  }
-
-  abandoned(error: Error): void {
-    this.#reject(error);
-  }
-}
-
-/** A server's ErrorResponse to a hidden statement. */
-export function sqlError(bytes: Buffer, start: number, end: number): SqlError {
-  const fields = readErrorFields(bytes, start + HEADER_BYTES, end);
-  return new SqlError(fields.get('M') ?? '', fields.get('C') ?? 'XX000', fields.get('V') ?? 'ERROR');
 }

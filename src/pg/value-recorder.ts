@@ -1,7 +1,7 @@
 import { FAILED } from '../session/journal.ts';
 import type { Conversation } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
-import { hide } from './pinning/journal-pins.ts';
+import { hide } from './hidden-answer.ts';
 import { RecordedAnswer } from './pinning/recorded-answer.ts';
 import type { RecordedTexts } from './pinning/recorded-texts.ts';
 import { parseIn, withMoreColumns } from './pinning/wire-statement.ts';

@@ -1,6 +1,7 @@
 import type { Conversation } from '../../src/pg/conversation.ts';
 import { makeUnit, sendAgain, type PgUnit } from '../../src/pg/pg-unit.ts';
-import type { Responder, ServerConnection } from '../../src/pg/server-connection.ts';
+import type { Responder } from '../../src/pg/responder.ts';
+import type { ServerConnection } from '../../src/pg/server-connection.ts';
 import { commitStart } from '../../src/pg/sql/token-place.ts';
 import { TokenKeeper, type TokenSource } from '../../src/pg/token/token-keeper.ts';
 import { isForApplication } from '../../src/pg/token/unit-token.ts';

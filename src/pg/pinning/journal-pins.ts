@@ -5,7 +5,7 @@ import { loadParser, parse } from '../sql/parser.ts';
 import { fieldsOf, listOf, namesOf, nodeOf, visitNodes } from '../sql/syntax-tree.ts';
 import { loadDeparser, writeStatement } from './deparser.ts';
 import { readAnswers, type GivenAnswer } from './given-answer.ts';
-import { HiddenQuestions, RowsOrError } from './hidden-statement.ts';
+import { HiddenQuestions } from './hidden-questions.ts';
 import { hiddenUse } from './hidden-uses.ts';
 import { expressionFacts } from './made-values.ts';
 import { moveSequence } from './move-sequence.ts';
@@ -25,17 +25,6 @@ import {
   withText,
   type WireStatement,
 } from './wire-statement.ts';
-
-/** Sends a unit of the driver's own whose answer nobody needs: if it fails, so does what comes behind it. */
-export function hide(message: Buffer, connection: ServerConnection): void {
-  connection.ask(
-    message,
-    new RowsOrError(
-      () => undefined,
-      () => undefined,
-    ),
-  );
-}
 
 /** How a unit is replayed. */
 export type PinnedForm =

@@ -1,6 +1,6 @@
 import { BackendType } from '../backend-messages.ts';
 import { errorCode } from '../response-hash.ts';
-import type { Responder } from '../server-connection.ts';
+import type { Responder } from '../responder.ts';
 import { tokenWasWritten, type TokenRefusal } from './unit-token.ts';
 
 /** Takes the answer to a token that goes out as a unit of its own. */

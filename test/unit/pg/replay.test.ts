@@ -7,7 +7,8 @@ import { isOrderSensitive } from '../../../src/pg/unit-facts.ts';
 import { makeUnit, type PgUnit } from '../../../src/pg/pg-unit.ts';
 import { replayJournal } from '../../../src/pg/replay.ts';
 import { digestMessage } from '../../../src/pg/response-hash.ts';
-import type { Responder, ServerConnection } from '../../../src/pg/server-connection.ts';
+import type { Responder } from '../../../src/pg/responder.ts';
+import type { ServerConnection } from '../../../src/pg/server-connection.ts';
 import { statementText } from '../../../src/pg/statement-text.ts';
 import { ResponseDigest } from '../../../src/session/response-digest.ts';
 

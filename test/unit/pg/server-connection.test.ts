@@ -9,7 +9,8 @@ import {
   parameterStatus,
   readyForQuery,
 } from '../../../src/pg/backend-messages.ts';
-import { ServerConnection, type ConnectionOwner, type Responder } from '../../../src/pg/server-connection.ts';
+import type { Responder } from '../../../src/pg/responder.ts';
+import { ServerConnection, type ConnectionOwner } from '../../../src/pg/server-connection.ts';
 import type { ConnectionLoss } from '../../../src/pg/connection-loss.ts';
 
 /** A socket without a network: what the test pushes is what the server says. */
