@@ -1,5 +1,6 @@
 import type { PgUnit } from './pg-unit.ts';
-import type { JournalPins, PinnedForm } from './pinning/journal-pins.ts';
+import type { JournalPins } from './pinning/journal-pins.ts';
+import type { PinnedForm } from './pinning/pinned-form.ts';
 
 export interface ContinuationHost {
   /** A unit may be sent now. */

@@ -8,7 +8,7 @@ import type { MarkKeeper } from './mark-keeper.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { PinnedContinuation } from './pinned-continuation.ts';
-import type { PinnedForm } from './pinning/journal-pins.ts';
+import type { PinnedForm } from './pinning/pinned-form.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SessionMemory } from './session-memory.ts';
 import type { TokenKeeper } from './token/token-keeper.ts';

@@ -1,0 +1,33 @@
+import { fieldsOf, listOf, namesOf, nodeOf } from '../sql/syntax-tree.ts';
+import type { TableFacts } from './table-facts.ts';
+
+/** A column that takes the transaction's time by its default, where nothing was put in. */
+export function timeDefault(tree: unknown, relation: string | null, table: TableFacts | null): string | null {
+  const insert = nodeOf(tree);
+  if (relation !== null && table?.isPlain === false) return 'a view or a rule';
+  if (relation === null || (insert?.tag !== 'InsertStmt' && insert?.tag !== 'CopyStmt')) return null;
+  if (table === null) return 'a table that is not found';
+  if (insert.tag === 'CopyStmt') {
+    const listed = namesOf(insert.fields['attlist']);
+    const isOpen = table.columns.some(
+      ({ name, default: value }) =>
+        value?.facts.isConstant === true && listed.length > 0 && !listed.includes(name),
+    );
+    return isOpen ? 'a default' : null;
+  }
+  const targets = listOf(insert.fields['cols']);
+  const select = fieldsOf(insert.fields['selectStmt'], 'SelectStmt');
+  const [first] = listOf(select?.['valuesLists']);
+  const width =
+    targets.length > 0 ? 0 : listOf(fieldsOf(first, 'List')?.['items'] ?? select?.['targetList']).length;
+  const named = new Set(targets.map((target) => fieldsOf(target, 'ResTarget')?.['name']));
+  const isDefault = listOf(select?.['valuesLists']).some((list) =>
+    listOf(fieldsOf(list, 'List')?.['items']).some((item) => nodeOf(item)?.tag === 'SetToDefault'),
+  );
+  const found = table.columns.some(
+    (column, index) =>
+      column.default?.facts.isConstant === true &&
+      (isDefault || (targets.length > 0 ? !named.has(column.name) : index >= width)),
+  );
+  return found ? 'a default' : null;
+}
