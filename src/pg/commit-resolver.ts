@@ -7,15 +7,16 @@
  * Every statement is a transaction of its own, so the default isolation level of the role does not matter: there is
  * nothing in it that a snapshot could be too old for.
  */
-import { abortable } from '../cluster/abortable.ts';
 import type { CommitMark } from './commit-mark.ts';
 import type { TransactionStatus, VerdictReason } from './commit-verdict.ts';
 import { decideCommit } from './commit-verdict.ts';
 import type { FenceOptions } from './fence.ts';
 import { fenceBackend, pause } from './fence.ts';
 import type { Lineage } from './lineage.ts';
+import { isPrepared } from './prepared-transaction.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
-import type { SqlRow, SqlRunner } from './sql-runner.ts';
+import { runUntil, type UnansweredReason } from './question-in-doubt.ts';
+import type { SqlRunner } from './sql-runner.ts';
 import { SqlError } from './sql-runner.ts';
 import { mayReplicate } from './replicated-history.ts';
 import { parseTimelineHistory, timelineHistoryPath, type TimelineHistory } from './timeline-history.ts';
@@ -43,16 +44,7 @@ export interface CommitInDoubt extends FenceOptions {
 }
 
 /** Why; stable names, for events and tests. */
-export type ResolutionReason =
-  | VerdictReason
-  /** The deadline passed before the transaction was over. The runner's connection may still be busy. */
-  | 'still-in-progress'
-  /** At the deadline its backend was waiting for a synchronous standby. */
-  | 'waiting-for-sync'
-  /** Committed here, but at the deadline no synchronous standby was known to have it. The runner still waits for one. */
-  | 'not-replicated'
-  /** The deadline passed while the server was being asked. The runner's connection is still busy. */
-  | 'no-answer';
+export type ResolutionReason = VerdictReason | UnansweredReason;
 
 export interface CommitResolution {
   readonly outcome: 'committed' | 'not-committed' | 'unknown';
@@ -60,12 +52,6 @@ export interface CommitResolution {
 }
 
 const STATUS_SQL = 'SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8)';
-
-/** The view has 32-bit xids. */
-const PREPARED_SQL =
-  'SELECT 1 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) $1::pg_catalog.text ' +
-  'AND p.transaction OPERATOR(pg_catalog.=) $2::pg_catalog.xid8::pg_catalog.xid ' +
-  'AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()';
 
 const MAY_READ_SQL = `SELECT pg_catalog.has_function_privilege('pg_catalog.pg_read_file(text)', 'EXECUTE')::pg_catalog.text`;
 const READ_SQL = 'SELECT pg_catalog.pg_read_file($1::pg_catalog.text)';
@@ -157,17 +143,20 @@ async function waitForEnd(
 class Questions {
   readonly #inDoubt: CommitInDoubt;
   readonly #mark: CommitMark;
+  /** Until the deadline. */
+  readonly #runner: SqlRunner;
 
   constructor(inDoubt: CommitInDoubt, mark: CommitMark) {
     this.#inDoubt = inDoubt;
     this.#mark = mark;
+    this.#runner = runUntil(inDoubt.signal, inDoubt.runner);
   }
 
   async status(): Promise<TransactionStatus> {
     const { preparedAs } = this.#inDoubt;
     const { xid } = this.#mark;
     try {
-      const [row] = await this.#run(STATUS_SQL, [xid]);
+      const [row] = await this.#runner.run(STATUS_SQL, [xid]);
       switch (row?.[0]) {
         case 'committed':
           return 'committed';
@@ -175,8 +164,7 @@ class Questions {
           return 'aborted';
         case 'in progress': {
           if (preparedAs === null || preparedAs === undefined) return 'in progress';
-          const found = await this.#run(PREPARED_SQL, [preparedAs, xid]);
-          return found.length > 0 ? 'prepared' : 'in progress';
+          return (await isPrepared(this.#runner, preparedAs, xid)) ? 'prepared' : 'in progress';
         }
         default:
           return 'none';
@@ -194,13 +182,13 @@ class Questions {
     const { timeline } = server;
     if (timeline === null || timeline === this.#mark.timeline) return null;
     try {
-      const [may] = await this.#run(MAY_READ_SQL);
+      const [may] = await this.#runner.run(MAY_READ_SQL);
       if (may?.[0] === 'true') {
-        const [row] = await this.#run(READ_SQL, [timelineHistoryPath(timeline)]);
+        const [row] = await this.#runner.run(READ_SQL, [timelineHistoryPath(timeline)]);
         if (typeof row?.[0] === 'string') return parseTimelineHistory(row[0]);
       }
       if (replicatedHistory === undefined) return null;
-      const asked = await mayReplicate({ run: this.#run.bind(this) }, server);
+      const asked = await mayReplicate(this.#runner, server);
       return asked ? await replicatedHistory() : null;
     } catch (error) {
       if (error instanceof SqlError) return null;
@@ -211,18 +199,12 @@ class Questions {
   /** Waits until a synchronous standby has flushed the log up to here; false if the deadline passes before. */
   async isReplicated(): Promise<boolean> {
     try {
-      const rows = await this.#run(SYNCHRONOUS_COMMIT_SQL);
+      const rows = await this.#runner.run(SYNCHRONOUS_COMMIT_SQL);
       return rows.length === 1;
     } catch (error) {
       if (this.#inDoubt.signal.aborted || isRefusal(error)) return false;
       throw error;
     }
-  }
-
-  async #run(sql: string, parameters?: readonly string[]): Promise<readonly SqlRow[]> {
-    const { runner, signal } = this.#inDoubt;
-    signal.throwIfAborted();
-    return await abortable(runner.run(sql, parameters), signal);
   }
 }
 

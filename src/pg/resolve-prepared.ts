@@ -1,8 +1,9 @@
 import type { FenceOptions } from './fence.ts';
 import { fenceBackend } from './fence.ts';
+import { isPrepared } from './prepared-transaction.ts';
 import type { BackendIdentity } from './probe.ts';
 import type { SqlRunner } from './sql-runner.ts';
-import { isPrepared, resolveTokens, type TokensReason } from './token/resolve-tokens.ts';
+import { resolveTokens, type TokensReason } from './token/resolve-tokens.ts';
 
 export interface EndedPrepared extends FenceOptions {
   readonly command: 'COMMIT PREPARED' | 'ROLLBACK PREPARED';

@@ -1,4 +1,4 @@
-import type { SqlRunner } from '../sql-runner.ts';
+import { isPrepared } from '../prepared-transaction.ts';
 import { tokenText } from './token-key.ts';
 import { resolveToken, type TokenInDoubt, type TokenReason } from './token-resolver.ts';
 
@@ -16,10 +16,6 @@ export interface TokensResolution {
   readonly outcome: 'committed' | 'not-committed' | 'unknown';
   readonly reason: TokensReason;
 }
-
-const PREPARED_SQL =
-  'SELECT 1 FROM pg_catalog.pg_prepared_xacts AS p WHERE p.gid OPERATOR(pg_catalog.=) $1::pg_catalog.text ' +
-  'AND p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()';
 
 /** A prepared transaction holds its token: who asks for that waits until it is over. */
 const PREPARED_WAIT_MILLIS = 500;
@@ -65,10 +61,4 @@ async function resolvePrepared(
     }
     if (await isPrepared(runner, preparedAs)) return { outcome: 'committed', reason: 'token-committed' };
   }
-}
-
-/** In the database of the connection. */
-export async function isPrepared(runner: SqlRunner, identifier: string): Promise<boolean> {
-  const rows = await runner.run(PREPARED_SQL, [identifier]);
-  return rows.length > 0;
 }

@@ -7,11 +7,11 @@
  * synchronous standbys, when one of them has it (A5). The answer holds for the server that was asked and those that
  * follow it: after another failover ask again, also for earlier attempts.
  */
-import { abortable } from '../../cluster/abortable.ts';
 import type { FenceOptions } from '../fence.ts';
 import { fenceBackend, pause } from '../fence.ts';
 import type { BackendIdentity } from '../probe.ts';
-import type { SqlRow, SqlRunner } from '../sql-runner.ts';
+import { runUntil, type UnansweredReason } from '../question-in-doubt.ts';
+import type { SqlRunner } from '../sql-runner.ts';
 import { SqlError } from '../sql-runner.ts';
 import { tokenNames } from './token-objects.ts';
 
@@ -39,14 +39,7 @@ export type TokenReason =
   | 'token-purged'
   /** Objects or privileges are missing, or the server takes no writes. */
   | 'token-refused'
-  /** The transaction was not over at the deadline. */
-  | 'still-in-progress'
-  /** At the deadline its backend was waiting for a synchronous standby. */
-  | 'waiting-for-sync'
-  /** Answered here, but at the deadline no synchronous standby was known to have the answer. */
-  | 'not-replicated'
-  /** The deadline passed while the server was being asked. */
-  | 'no-answer';
+  | UnansweredReason;
 
 export interface TokenResolution {
   /** `fenced` is "not committed, and never will be". */
@@ -134,21 +127,24 @@ class Question {
   hasWaited = false;
   readonly #inDoubt: TokenInDoubt;
   readonly #resolveSql: string;
+  /** Until the deadline. */
+  readonly #runner: SqlRunner;
 
   constructor(inDoubt: TokenInDoubt) {
     this.#inDoubt = inDoubt;
+    this.#runner = runUntil(inDoubt.signal, inDoubt.runner);
     this.#resolveSql = `SELECT ${tokenNames(inDoubt.schema).resolveToken}($1::pg_catalog.uuid)`;
   }
 
   async ask(): Promise<Attempt> {
     const { token } = this.#inDoubt;
     try {
-      await this.#run(BEGIN_SQL);
-      await this.#run(SETTINGS_SQL, [`${LOCK_TIMEOUT_MILLIS}ms`]);
-      const rows = await this.#run(this.#resolveSql, [token]);
+      await this.#runner.run(BEGIN_SQL);
+      await this.#runner.run(SETTINGS_SQL, [`${LOCK_TIMEOUT_MILLIS}ms`]);
+      const rows = await this.#runner.run(this.#resolveSql, [token]);
       this.isCommitting = true;
       // Not an answer before it has: what is lost with the server was never said.
-      await this.#run('COMMIT');
+      await this.#runner.run('COMMIT');
       this.isCommitting = false;
       return { kind: 'answered', word: rows[0]?.[0] ?? null };
     } catch (error) {
@@ -157,7 +153,7 @@ class Question {
         throw error;
       }
       this.isCommitting = false;
-      await this.#run('ROLLBACK');
+      await this.#runner.run('ROLLBACK');
       if (error.code === LOCK_NOT_AVAILABLE) this.hasWaited = true;
       else if (!AGAIN.has(error.code)) throw error;
       return { kind: 'waiting' };
@@ -169,11 +165,5 @@ class Question {
     this.#inDoubt.runner.run('ROLLBACK').catch(() => {
       // The connection is lost, and the server has noticed, or will.
     });
-  }
-
-  async #run(sql: string, parameters?: readonly string[]): Promise<readonly SqlRow[]> {
-    const { runner, signal } = this.#inDoubt;
-    signal.throwIfAborted();
-    return await abortable(runner.run(sql, parameters), signal);
   }
 }
