@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../../test/support/option-values.ts';
 
 export interface DemoOptions {
   readonly rounds: number;
@@ -46,12 +47,4 @@ export function parseOptions(args: readonly string[]): DemoOptions {
     json: values.json,
     help: values.help,
   };
-}
-
-function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= max)) {
-    throw new Error(`--${name} must be a whole number from ${min} to ${max}, not '${text}'`);
-  }
-  return value;
 }

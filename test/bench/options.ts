@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util';
+import { wholeNumber } from '../support/option-values.ts';
 
 export interface BenchOptions {
   /** Compare what `failover.commitOutcome` costs, instead of holdfast with stock pg. */
@@ -67,12 +68,4 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     json: values.json,
     help: values.help,
   };
-}
-
-function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= max)) {
-    throw new Error(`--${name} must be a whole number from ${min} to ${max}, not '${text}'`);
-  }
-  return value;
 }

@@ -1,9 +1,8 @@
 import { parseArgs } from 'node:util';
+import { COMMIT_OUTCOMES, LOST_COMMITS } from '../../src/options.ts';
+import type { CommitOutcomePolicy, LostCommits } from '../../src/options.ts';
+import { oneOf, wholeNumber } from '../support/option-values.ts';
 
-export const COMMIT_OUTCOMES = ['auto', 'token', 'logPosition', 'none'] as const;
-export type CommitOutcome = (typeof COMMIT_OUTCOMES)[number];
-export const LOST_COMMITS = ['report', 'reapply', 'ignore'] as const;
-export type LostCommits = (typeof LOST_COMMITS)[number];
 export const REPLICATIONS = ['asynchronous', 'synchronous'] as const;
 export type Replication = (typeof REPLICATIONS)[number];
 
@@ -13,7 +12,7 @@ export interface ChaosOptions {
   readonly workers: number;
   readonly replications: readonly Replication[];
   /** As `failover.commitOutcome`. With `auto` and `token` the database has what tokens need. */
-  readonly commitOutcome: CommitOutcome;
+  readonly commitOutcome: CommitOutcomePolicy;
   /** As `failover.lostCommits`; undefined leaves it to the driver. */
   readonly lostCommits: LostCommits | undefined;
   /** Acts of the nemesis by name; empty for all. */
@@ -79,23 +78,4 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
     json: values.json,
     help: values.help,
   };
-}
-
-function wholeNumber(name: string, text: string, min: number, max: number): number {
-  const value = /^\d+$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value >= min && value <= max)) {
-    throw new Error(`--${name} must be a whole number from ${min} to ${max}, not '${text}'`);
-  }
-  return value;
-}
-
-function oneOf<Word extends string>(
-  name: string,
-  words: readonly Word[],
-  text: string | undefined,
-): Word | undefined {
-  if (text === undefined) return undefined;
-  const word = words.find((one) => one === text);
-  if (word === undefined) throw new Error(`--${name} must be one of ${words.join(', ')}, not '${text}'`);
-  return word;
 }

@@ -1,13 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { LostCommit } from '../../../src/events.ts';
 import type { Client } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
-
-function lostOf(application: Client): LostCommit[] {
-  const lost: LostCommit[] = [];
-  application.failover!.on('lostCommit', (event) => lost.push(event));
-  return lost;
-}
+import { loseFromHere, lostOf } from '../../support/lost-commits.ts';
 
 /** Each provider has a cluster, and so a log, of its own, as each process has. */
 async function connectAsOneProcess(lab: FailoverLab): Promise<Client> {
@@ -30,12 +24,10 @@ describe('what several processes have lost', () => {
     const first = await connectAsOneProcess(lab);
     const second = await connectAsOneProcess(lab);
     await lab.primary.query('DELETE FROM account');
-    await lab.shipAll();
-    await lab.primary.freezeWalSender();
-    await first.query(`INSERT INTO account VALUES ('a', 1)`);
-    await second.query(`UPDATE account SET balance = balance + 10 WHERE id = 'a'`);
-    await lab.primary.kill();
-    await lab.cluster.failover();
+    await loseFromHere(lab, async () => {
+      await first.query(`INSERT INTO account VALUES ('a', 1)`);
+      await second.query(`UPDATE account SET balance = balance + 10 WHERE id = 'a'`);
+    });
     return { first, second };
   }
 

@@ -1,31 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import type { LostCommit } from '../../../src/events.ts';
-import type { Client, Pool } from '../../../src/pg.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
+import { loseFromHere, lostOf, transaction } from '../../support/lost-commits.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 const REAPPLY = { failover: { lostCommits: 'reapply', positionIntervalMillis: 20 } } as const;
-
-function lostOf(application: Client | Pool): LostCommit[] {
-  const lost: LostCommit[] = [];
-  application.failover!.on('lostCommit', (event) => lost.push(event));
-  return lost;
-}
-
-async function loseFromHere(lab: FailoverLab, work: () => Promise<unknown>): Promise<void> {
-  await lab.shipAll();
-  await lab.primary.freezeWalSender();
-  await work();
-  await lab.primary.kill();
-  await lab.cluster.failover();
-}
-
-async function transaction(client: Client, ...notes: readonly string[]): Promise<void> {
-  await client.query('BEGIN');
-  for (const note of notes) await client.query('INSERT INTO note VALUES ($1)', [note]);
-  await client.query('COMMIT');
-}
 
 const outcomes = (lost: readonly LostCommit[]): unknown[] =>
   lost.map(({ outcome, notReapplied }) => (notReapplied === null ? outcome : [outcome, notReapplied]));

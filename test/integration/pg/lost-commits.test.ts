@@ -1,33 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
-import type { LimitReached, LostCommit } from '../../../src/events.ts';
+import type { LimitReached } from '../../../src/events.ts';
 import type { Client, Pool } from '../../../src/pg.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
+import { loseFromHere, lostOf, transaction } from '../../support/lost-commits.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
-
-/** The events of one client or pool, in order. */
-function lostOf(application: Client | Pool): LostCommit[] {
-  const lost: LostCommit[] = [];
-  application.failover!.on('lostCommit', (event) => lost.push(event));
-  return lost;
-}
-
-/** From now on nothing reaches the standbys any more; then the primary dies, and one of them takes its place. */
-async function loseFromHere(lab: FailoverLab, work: () => Promise<unknown>): Promise<void> {
-  await lab.shipAll();
-  await lab.primary.freezeWalSender();
-  await work();
-  await lab.primary.kill();
-  await lab.cluster.failover();
-}
-
-async function transaction(client: Client, ...notes: readonly string[]): Promise<void> {
-  await client.query('BEGIN');
-  for (const note of notes) await client.query('INSERT INTO note VALUES ($1)', [note]);
-  await client.query('COMMIT');
-}
 
 /** All that was acknowledged so far is known to be everywhere. */
 async function purged(client: Client | Pool): Promise<void> {
