@@ -18,6 +18,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pg/'], // The wire engine.
   ['session/'], // One logical session. Never sees a socket.
   ['cluster/'], // What the sessions of one cluster share. Never sees a socket.
+  ['resolve-options'],
   ['options', 'events'],
   ['topology/'],
   ['schema-name'],

@@ -11,7 +11,7 @@ import { splitConnectionUrl, splitList } from './connection-url.ts';
 import type { ConnectionUrl } from './connection-url.ts';
 import { pg } from './stock-pg.ts';
 import { ConfigurationError } from '../errors.ts';
-import { resolveFailoverOptions } from '../options.ts';
+import { resolveFailoverOptions } from '../resolve-options.ts';
 import type { ResolvedFailoverOptions } from '../options.ts';
 import { quoteValue } from '../quote-value.ts';
 import type { HostAddress } from '../topology/host-address.ts';

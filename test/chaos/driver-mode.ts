@@ -1,6 +1,6 @@
 import { ConfigurationError } from '../../src/errors.ts';
 import type { FailoverOptions } from '../../src/options.ts';
-import { resolveFailoverOptions } from '../../src/options.ts';
+import { resolveFailoverOptions } from '../../src/resolve-options.ts';
 import type { ChaosOptions } from './options.ts';
 
 /** How the driver is configured, and what may be demanded of it therefore. */

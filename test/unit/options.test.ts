@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { ConfigurationError } from '../../src/errors.ts';
-import { resolveFailoverOptions } from '../../src/options.ts';
+import { resolveFailoverOptions } from '../../src/resolve-options.ts';
 import type { ResolvedFailoverOptions } from '../../src/options.ts';
 import { staticHosts } from '../../src/topology/static-hosts.ts';
 
