@@ -1,4 +1,9 @@
-import { FUNCTION_SEARCH_PATH, tokenFunctions, type TokenFunction } from '../pg/token/token-objects.ts';
+import {
+  FUNCTION_SEARCH_PATH,
+  isForEverybody,
+  tokenFunctions,
+  type TokenFunction,
+} from '../pg/token/token-objects.ts';
 
 /** Runs one statement; all columns come as text or null. */
 export type Ask = (
@@ -26,9 +31,18 @@ SELECT c.relname AS name, c.relkind::text AS kind, c.relpersistence::text AS per
   (SELECT pg_get_constraintdef(k.oid) FROM pg_constraint k WHERE k.conrelid = c.oid AND k.contype = 'p') AS key,
   (SELECT string_agg(t.tgname, ', ') FROM pg_trigger t WHERE t.tgrelid = c.oid) AS triggers,
   (SELECT format_type(s.seqtypid, NULL) FROM pg_sequence s WHERE s.seqrelid = c.oid) AS type,
+  CASE WHEN c.relkind = 'v' THEN pg_get_viewdef(c.oid) END AS definition,
+  (SELECT string_agg(a.attname || ' ' || pg_get_expr(d.adbin, d.adrelid), ', ') FROM pg_attrdef d
+    JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.adrelid = c.oid) AS defaults,
+  CASE WHEN c.relkind = 'v' THEN has_any_column_privilege('public', c.oid, 'INSERT')::text END AS open,
   CASE WHEN c.relkind = 'S' AND has_sequence_privilege(c.oid, 'SELECT') THEN pg_sequence_last_value(c.oid)::text END AS value
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = $1 AND c.relname IN ('token', 'token_watermark')`;
+WHERE n.nspname = $1 AND c.relname IN ('token', 'token_watermark', 'new_token')`;
+
+/** Some versions of the server name the table in front of each column. */
+const VIEW_DEFINITION = /^\s*SELECT (?:token\.)?token,\s+(?:token\.)?fenced\s+FROM (?:.*\.)?token;\s*$/s;
+
+const FOR_WHOM = ' (whoever SET ROLE makes of a session must be able to commit)';
 
 const FUNCTIONS_SQL = `
 SELECT p.proname AS name, oidvectortypes(p.proargtypes) AS types, p.prosrc AS body, p.prosecdef::text AS definer, l.lanname AS language,
@@ -86,6 +100,21 @@ export async function checkTokenObjects(ask: Ask, { schema, roles }: CheckOption
       problems.push('the sequence token_watermark was never set, or may not be read: run init again');
   }
 
+  const view = relations.find((one) => one['name'] === 'new_token');
+  if (view === undefined) problems.push(`the view new_token does not exist in the schema ${name}`);
+  else {
+    owned('new_token', view['owner']);
+    if (
+      view['kind'] !== 'v' ||
+      !VIEW_DEFINITION.test(view['definition'] ?? '') ||
+      view['defaults'] !== 'fenced false' ||
+      view['triggers'] !== null
+    )
+      problems.push('new_token is not as this version of holdfast makes it: drop it, and run init again');
+    else if (view['open'] !== 'true')
+      problems.push(`public may not insert into new_token${FOR_WHOM}`);
+  }
+
   const functions = await ask(FUNCTIONS_SQL, [schema]);
   for (const expected of tokenFunctions(schema)) {
     const signature = `${expected.name}(${expected.argumentTypes})`;
@@ -99,14 +128,14 @@ export async function checkTokenObjects(ask: Ask, { schema, roles }: CheckOption
     owned(signature, one['owner']);
     if (!isAsExpected(one, expected))
       problems.push(`the function ${signature} is not as this version of holdfast makes it: run init again`);
-    const needed = expected.name === 'put_token' ? ['public', ...asked] : asked;
+    const needed = isForEverybody(expected) ? ['public', ...asked] : asked;
     for (const role of needed) {
       const [may] = await ask(`SELECT has_function_privilege($1, $2::oid, 'EXECUTE')::text AS may`, [
         role,
         one['oid'],
       ]);
       if (may?.['may'] === 'true') continue;
-      const why = role === 'public' ? ' (whoever SET ROLE makes of a session must be able to commit)' : '';
+      const why = role === 'public' ? FOR_WHOM : '';
       problems.push(`${role} may not execute ${signature}${why}`);
     }
   }

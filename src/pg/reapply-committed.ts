@@ -93,7 +93,7 @@ async function attempt(
   // Known before it leaves: from here on only the token can tell what became of it.
   const key = tokens.nextKey();
   transaction.attempts = [...transaction.attempts, key];
-  await connection.run(tokens.sql, [tokenText(key)]);
+  await connection.run(tokens.statements.put, [tokenText(key)]);
   await connection.run('COMMIT');
   return { kind: 'reapplied' };
 }

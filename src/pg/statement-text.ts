@@ -23,6 +23,9 @@ const DEFINITIONS: ReadonlySet<string> = new Set([
   'CALL',
 ]);
 
+/** First words of commands that change rows. */
+const CHANGES: ReadonlySet<string> = new Set(['INSERT', 'UPDATE', 'DELETE', 'MERGE']);
+
 /** First words of commands that take literals and names, run no code of the database, and leave only their session changed. */
 const SESSION_COMMANDS: ReadonlySet<string> = new Set([
   'SET',
@@ -48,6 +51,7 @@ export class StatementText {
   #setsUp: boolean | null = null;
   #tokenPlace: TokenPlace | null = null;
   #carriesToken: boolean | null = null;
+  #changes: boolean | null = null;
   #acknowledges: readonly AcknowledgeSetting[] | null = null;
   #keeps: 'all' | 'beginning' | 'nothing' | null = null;
   /** Last judgement, and for whom it holds. */
@@ -133,6 +137,12 @@ export class StatementText {
     return this.#carriesToken;
   }
 
+  /** True if it is one INSERT, UPDATE, DELETE or MERGE: where it was done, the transaction was not READ ONLY. */
+  get changesRows(): boolean {
+    this.#changes ??= !this.text.includes('\\') && changesRows(this.text);
+    return this.#changes;
+  }
+
   /**
    * How much of its answer is kept, because it may show values that differ when it runs again: of rows that it writes all
    * of it, of others enough to see what is the same in all of them.
@@ -174,6 +184,11 @@ function keptAnswer(text: string): 'all' | 'beginning' | 'nothing' {
 function isSessionCommand(text: string): boolean {
   const heads = statementHeads(text).filter(({ isEmpty }) => !isEmpty);
   return heads.length > 0 && heads.every(({ words }) => SESSION_COMMANDS.has(words[0] ?? ''));
+}
+
+function changesRows(text: string): boolean {
+  const heads = statementHeads(text).filter(({ isEmpty }) => !isEmpty);
+  return heads.length === 1 && CHANGES.has(heads[0]!.words[0] ?? '');
 }
 
 const texts = new Map<string, StatementText>();

@@ -759,7 +759,7 @@ export class ModelSession {
   #tokenSource(): TokenSource | null {
     if (!this.#traits.tokens) return null;
     return {
-      sql: '',
+      statements: { put: '', insert: '' },
       nextKey: () => {
         const key = Buffer.alloc(16);
         key.writeUInt32BE(++this.#keys);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { runProbe, type BackendIdentity } from '../../src/pg/probe.ts';
 import { tokenText } from '../../src/pg/token/token-key.ts';
-import { createTokenObjectsSql, putTokenSql } from '../../src/pg/token/token-objects.ts';
+import { createTokenObjectsSql, insertTokenSql, putTokenSql } from '../../src/pg/token/token-objects.ts';
 import { resolveToken, type TokenInDoubt, type TokenResolution } from '../../src/pg/token/token-resolver.ts';
 import type { FailoverLab } from './failover-lab.ts';
 import type { PostgresNode } from './postgres-node.ts';
@@ -63,6 +63,16 @@ export async function put(client: pg.ClientBase, token: string, schema = 'holdfa
     rowMode: 'array',
   });
   return rows[0]![0] === true;
+}
+
+/** What the driver sends behind a statement that has changed rows; true if a row was written. */
+export async function insert(client: pg.ClientBase, token: string, schema = 'holdfast'): Promise<boolean> {
+  const { rows } = await client.query<[boolean]>({
+    text: insertTokenSql(schema),
+    values: [token, Number.parseInt(token.replace('-', '').slice(0, 12), 16)],
+    rowMode: 'array',
+  });
+  return rows[0]?.[0] === true;
 }
 
 /** The backend of a client, as the driver knows it. */

@@ -5,7 +5,7 @@ import type { SqlRunner } from '../sql-runner.ts';
 import { PreparedTokens } from './prepared-tokens.ts';
 import type { TokenSource } from './token-keeper.ts';
 import type { TokenMemory } from './token-memory.ts';
-import { KEY_TOO_OLD, putTokenSql } from './token-objects.ts';
+import { KEY_TOO_OLD, tokenStatements, type TokenStatements } from './token-objects.ts';
 import { describePresence, REMEDY } from './token-presence.ts';
 import type { TokenRefusal } from './unit-token.ts';
 
@@ -21,7 +21,7 @@ const READ_ONLY_TRANSACTION = '25006';
 /** What a process knows of the commit tokens of one database for one role, whose rights count. */
 export class DatabaseTokens implements TokenSource {
   readonly schema: string;
-  readonly sql: string;
+  readonly statements: TokenStatements;
   readonly prepared = new PreparedTokens();
   readonly #memory: TokenMemory;
   /** What was found in one life of one server. */
@@ -34,7 +34,7 @@ export class DatabaseTokens implements TokenSource {
 
   constructor(schema: string, memory: TokenMemory) {
     this.schema = schema;
-    this.sql = putTokenSql(schema);
+    this.statements = tokenStatements(schema);
     this.#memory = memory;
   }
 

@@ -9,12 +9,12 @@ import type { StatementText } from '../statement-text.ts';
 import { TokenAnswer } from './token-answer.ts';
 import { queryWithToken, TokenMessages } from './token-messages.ts';
 import { isForApplication, UnitToken, type TokenRefusal, type UnitTokenShape } from './unit-token.ts';
+import type { TokenStatements } from './token-objects.ts';
 import { endingOf, isSessionCommand, onlyOpens, opensTransaction } from '../unit-facts.ts';
 
 /** Where the tokens of one session come from: what is known of the database's token table. */
 export interface TokenSource {
-  /** The hidden statement with `$1` for the key. */
-  readonly sql: string;
+  readonly statements: TokenStatements;
   /** A new key, 16 bytes. */
   nextKey(): Buffer;
   /** A server did not take a token. True if it may be tried once more with another one. */
@@ -55,7 +55,7 @@ export class TokenKeeper {
   /** A new connection; null if there are no tokens there. */
   connected(source: TokenSource | null, isPooled: boolean): void {
     this.#source = source;
-    this.#messages = source === null ? null : new TokenMessages(source.sql, !isPooled);
+    this.#messages = source === null ? null : new TokenMessages(source.statements, !isPooled);
   }
 
   get isOn(): boolean {
@@ -117,7 +117,7 @@ export class TokenKeeper {
       case 'inside':
         if (unit.simple) {
           const { from, text } = queryIn(view);
-          return Buffer.concat([view.subarray(0, from), messages.behindQuery(text, token.key)]);
+          return Buffer.concat([view.subarray(0, from), messages.behindQuery(text, token.key, changesRows(unit))]);
         }
         if (!unit.closed) return view;
         if (!mayCarry(unit)) {
@@ -128,7 +128,7 @@ export class TokenKeeper {
           return view;
         }
         token.follows(unit.asked);
-        return messages.behind(view, token.key, unit.isPlain);
+        return messages.behind(view, token.key, unit.isPlain, changesRows(unit));
     }
   }
 
@@ -227,6 +227,11 @@ function shapeOfExtended(unit: PgUnit): UnitTokenShape | null {
 /** By the extended protocol, in front of its Sync. */
 function mayCarry(unit: PgUnit): boolean {
   return !unit.isMixed && unit.texts.length > 0 && unit.texts.every((text) => text.mayCarryToken);
+}
+
+/** It does nothing else. What was refused once goes the way that has no conditions. */
+function changesRows(unit: PgUnit): boolean {
+  return unit.tokenRefusals === 0 && unit.texts.every((text) => text.changesRows);
 }
 
 /** Its reader waits for nothing before the whole answer. */

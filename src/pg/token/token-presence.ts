@@ -6,10 +6,10 @@
 import type { SqlRow, SqlRunner } from '../sql-runner.ts';
 import { SqlError } from '../sql-runner.ts';
 import type { TokenTime } from './token-key.ts';
-import { TABLE_NAME, WATERMARK_NAME } from './token-objects.ts';
+import { TABLE_NAME, VIEW_NAME, WATERMARK_NAME } from './token-objects.ts';
 
 /** What of the tokens' objects may be missing. */
-export const TOKEN_PARTS = ['schema', 'table', 'watermark', 'put_token', 'resolve_token'] as const;
+export const TOKEN_PARTS = ['schema', 'table', 'watermark', 'view', 'put_token', 'refuse_token', 'resolve_token'] as const;
 export type TokenPart = (typeof TOKEN_PARTS)[number];
 
 /** `absent`: there is none. `forbidden`: the role may not use it. `unlogged`: a crash would empty it. */
@@ -32,6 +32,7 @@ export type TokenPresence =
 /** With the oids of their arguments' types: uuid, int8, int4. */
 const FUNCTIONS = [
   ['put_token', '2950'],
+  ['refuse_token', ''],
   ['resolve_token', '2950'],
   ['purge_tokens', '20 23'],
 ] as const;
@@ -46,6 +47,9 @@ SELECT pg_catalog.has_schema_privilege(n.oid, 'USAGE')::pg_catalog.text,
   pg_catalog.has_sequence_privilege(s.oid, 'SELECT')::pg_catalog.text,
   CASE WHEN pg_catalog.has_sequence_privilege(s.oid, 'SELECT')
     THEN pg_catalog.pg_sequence_last_value(s.oid)::pg_catalog.text END,
+  (SELECT pg_catalog.has_any_column_privilege(v.oid, 'INSERT')::pg_catalog.text FROM pg_catalog.pg_class AS v
+    WHERE v.relnamespace OPERATOR(pg_catalog.=) n.oid AND v.relkind OPERATOR(pg_catalog.=) 'v'
+      AND v.relname OPERATOR(pg_catalog.=) '${VIEW_NAME}'),
   ${FUNCTIONS.map(functionColumn).join(',\n  ')},
   (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8::pg_catalog.text
 FROM (SELECT 1) AS one
@@ -74,7 +78,7 @@ export async function askTokenPresence(runner: SqlRunner, schema: string): Promi
 }
 
 function readPresence(row: SqlRow): TokenPresence {
-  const [usage, table, watermark, maySee, watermarkMillis, put, resolve, purge, serverMillis] = row;
+  const [usage, table, watermark, maySee, watermarkMillis, view, put, refuse, resolve, purge, serverMillis] = row;
   const missing: MissingPart[] = [];
   const check = (part: TokenPart, seen: string | null | undefined): void => {
     if (seen === null || seen === undefined) missing.push({ part, why: 'absent' });
@@ -86,7 +90,9 @@ function readPresence(row: SqlRow): TokenPresence {
     check('table', table);
     // One that was never set lets no token in.
     check('watermark', maySee === 'true' ? watermarkMillis && watermark : maySee);
+    check('view', view);
     check('put_token', put);
+    check('refuse_token', refuse);
     check('resolve_token', resolve);
   }
   if (missing.length > 0) return { kind: 'missing', missing };

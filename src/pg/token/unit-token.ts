@@ -110,6 +110,8 @@ export class UnitToken {
           return false;
         case BackendType.CommandComplete:
           this.#isHiding = false;
+          this.#isTaken = true;
+          this.wasWritten ??= false;
           return false;
         case BackendType.ErrorResponse:
           // The last statement of a string is told as complete only behind its commit.

@@ -12,9 +12,13 @@ describe('R9: a write whose token was refused, and that was acknowledged without
     // Judged before, so that it counts as a write.
     await client.query('INSERT INTO note VALUES ($1)', ['a']);
     await client.query('INSERT INTO note VALUES ($1)', ['a']);
-    await lab.primary.query('REVOKE EXECUTE ON FUNCTION holdfast.put_token(uuid) FROM PUBLIC');
+    await lab.primary.query(
+      'REVOKE EXECUTE ON FUNCTION holdfast.put_token(uuid) FROM PUBLIC; REVOKE INSERT (token) ON holdfast.new_token FROM PUBLIC',
+    );
     await client.query('INSERT INTO note VALUES ($1)', ['b']);
-    await lab.primary.query('GRANT EXECUTE ON FUNCTION holdfast.put_token(uuid) TO PUBLIC');
+    await lab.primary.query(
+      'GRANT EXECUTE ON FUNCTION holdfast.put_token(uuid) TO PUBLIC; GRANT INSERT (token) ON holdfast.new_token TO PUBLIC',
+    );
     expect(await lab.notes()).toEqual(['a', 'a', 'b']);
     await lab.replacePrimary();
     await client.query('SELECT');

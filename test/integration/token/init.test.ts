@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { runCli } from '../../../src/cli/run-cli.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
-import { keyAt, ODD_SCHEMA, put } from '../../support/token-lab.ts';
+import { insert, keyAt, ODD_SCHEMA, put } from '../../support/token-lab.ts';
 
 describe.each(['15', '18'])('npx holdfast init on PostgreSQL %s', (version) => {
   const lab = FailoverLab.forThisSuite({ version, standbys: 0, tokens: false });
@@ -61,9 +61,12 @@ describe.each(['15', '18'])('npx holdfast init on PostgreSQL %s', (version) => {
     await app.query('BEGIN; SET LOCAL ROLE tenant');
     await app.query(`INSERT INTO note VALUES ('a')`);
     expect(await put(app, keyAt(Number(rows[0].millis)), 'tight')).toBe(true);
+    expect(await insert(app, keyAt(Number(rows[0].millis)), 'tight')).toBe(true);
     await app.query('COMMIT');
     for (const text of [
       'TABLE tight.token',
+      'TABLE tight.new_token',
+      `INSERT INTO tight.new_token (token, fenced) VALUES ('${keyAt()}', true)`,
       `DELETE FROM tight.token`,
       `SELECT setval('tight.token_watermark', 1)`,
     ])
@@ -99,6 +102,19 @@ describe.each(['15', '18'])('npx holdfast init on PostgreSQL %s', (version) => {
     [
       'REVOKE EXECUTE ON FUNCTION holdfast.put_token(uuid) FROM PUBLIC',
       'public may not execute put_token(uuid)',
+    ],
+    ['DROP VIEW holdfast.new_token', 'the view new_token does not exist'],
+    [
+      'ALTER VIEW holdfast.new_token ALTER COLUMN fenced DROP DEFAULT',
+      'new_token is not as this version of holdfast makes it',
+    ],
+    [
+      'REVOKE INSERT (token) ON holdfast.new_token FROM PUBLIC',
+      'public may not insert into new_token',
+    ],
+    [
+      'REVOKE EXECUTE ON FUNCTION holdfast.refuse_token() FROM PUBLIC',
+      'public may not execute refuse_token()',
     ],
     ['REVOKE USAGE ON SCHEMA holdfast FROM PUBLIC', 'public may not use the schema "holdfast"'],
     ['ALTER TABLE holdfast.token OWNER TO app', 'the objects have several owners'],

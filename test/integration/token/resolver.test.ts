@@ -3,6 +3,7 @@ import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';
 import {
   backendOf,
+  insert,
   installTokens,
   keyAt,
   put,
@@ -14,6 +15,12 @@ import {
 import { waitFor } from '../../support/wait-for.ts';
 
 const LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'];
+/** What the driver sends in front of COMMIT, and behind a statement that has changed rows. */
+const WAYS = [
+  { way: 'put_token', put },
+  { way: 'new_token', put: insert },
+];
+const LEVELS_AND_WAYS = LEVELS.flatMap((level) => WAYS.map((way) => ({ level, ...way })));
 const COMMITTED = { outcome: 'committed', reason: 'token-committed' };
 const FENCED = { outcome: 'fenced', reason: 'token-fenced' };
 const PURGED = { outcome: 'unknown', reason: 'token-purged' };
@@ -24,7 +31,7 @@ describe.each(['15', '18'])('the token of a transaction on PostgreSQL %s', (vers
     await installTokens(lab.primary);
   });
 
-  describe.each(LEVELS)('in %s', (level) => {
+  describe.each(LEVELS_AND_WAYS)('in $level by $way', ({ level, put }) => {
     it('says committed when it has', async () => {
       const client = await lab.stock();
       const token = keyAt();

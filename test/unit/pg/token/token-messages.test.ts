@@ -4,7 +4,7 @@ import { queryWithToken, TokenMessages } from '../../../../src/pg/token/token-me
 
 const KEY = Buffer.from('00112233445566778899aabbccddeeff', 'hex');
 const OTHER = Buffer.from('ffeeddccbbaa99887766554433221100', 'hex');
-const SQL = 'SELECT put($1)';
+const SQL = { put: 'SELECT put($1)', insert: 'INSERT $1, $2' };
 
 /** Letters of the messages. */
 function letters(bytes: Buffer): string {
@@ -14,8 +14,8 @@ function letters(bytes: Buffer): string {
   return all;
 }
 
-/** Portal, statement and the one value of each Bind. */
-function binds(bytes: Buffer): { portal: string; statement: string; value: Buffer; format: number }[] {
+/** Portal, statement and the values of each Bind that has any. */
+function binds(bytes: Buffer): { portal: string; statement: string; values: Buffer[]; formats: number[] }[] {
   const found = [];
   for (let at = 0; at < bytes.length; at += 1 + bytes.readUInt32BE(at + 1)) {
     if (bytes[at] !== 0x42) continue;
@@ -28,12 +28,17 @@ function binds(bytes: Buffer): { portal: string; statement: string; value: Buffe
     };
     const portal = text();
     const statement = text();
-    const formats = bytes.readUInt16BE(next);
-    const format = formats === 0 ? 0 : bytes.readUInt16BE(next + 2);
-    next += 2 + 2 * formats;
-    if (bytes.readUInt16BE(next) === 0) continue;
-    const length = bytes.readUInt32BE(next + 2);
-    found.push({ portal, statement, value: bytes.subarray(next + 6, next + 6 + length), format });
+    const number = (): number => {
+      next += 2;
+      return bytes.readUInt16BE(next - 2);
+    };
+    const formats = Array.from({ length: number() }, number);
+    const values = Array.from({ length: number() }, () => {
+      const length = bytes.readUInt32BE(next);
+      next += 4 + length;
+      return bytes.subarray(next - length, next);
+    });
+    if (values.length > 0) found.push({ portal, statement, values, formats });
   }
   return found;
 }
@@ -63,13 +68,40 @@ describe('the messages that carry a token', () => {
     const messages = new TokenMessages(SQL, true);
     const own = Buffer.concat([serialize.bind(), serialize.execute(), serialize.sync()]);
     for (const key of [KEY, OTHER, KEY]) {
-      const named = { portal: 'holdfast_token', statement: 'holdfast_token', value: key, format: 1 };
+      const named = { portal: 'holdfast_token', statement: 'holdfast_token', values: [key], formats: [1] };
       const unnamed = { ...named, portal: '' };
       expect(binds(messages.unit(key))).toEqual([unnamed]);
-      expect(binds(messages.behind(own, key, true))).toEqual([unnamed]);
-      expect(binds(messages.behind(own, key, false))).toEqual([named]);
-      expect(binds(messages.behindQuery('INSERT', key))).toEqual([unnamed]);
+      expect(binds(messages.behind(own, key, true, false))).toEqual([unnamed]);
+      expect(binds(messages.behind(own, key, false, false))).toEqual([named]);
+      expect(binds(messages.behindQuery('WITH', key, false))).toEqual([unnamed]);
     }
+  });
+
+  it('have the milliseconds of the key, too, behind a statement that changes rows', () => {
+    const messages = new TokenMessages(SQL, true);
+    const own = Buffer.concat([serialize.bind(), serialize.execute(), serialize.sync()]);
+    for (const key of [KEY, OTHER, KEY]) {
+      const millis = Buffer.concat([Buffer.alloc(2), key.subarray(0, 6)]);
+      const unnamed = {
+        portal: '',
+        statement: 'holdfast_new_token',
+        values: [key, millis],
+        formats: [1, 1],
+      };
+      expect(binds(messages.behind(own, key, true, true))).toEqual([unnamed]);
+      expect(binds(messages.behind(own, key, false, true))).toEqual([{ ...unnamed, portal: 'holdfast_token' }]);
+      expect(binds(messages.behindQuery('INSERT', key, true))).toEqual([unnamed]);
+    }
+  });
+
+  it('prepare each statement when it is first needed, and both where they may be gone', () => {
+    const messages = new TokenMessages(SQL, true);
+    const sync = serialize.sync();
+    const all = (): string[] =>
+      [true, false, true, false].map((changesRows) => letters(messages.behind(sync, KEY, true, changesRows)));
+    expect(all()).toEqual(['CPBES', 'CPBES', 'BES', 'BES']);
+    messages.statementMayBeGone();
+    expect(all()).toEqual(['CPBES', 'CPBES', 'BES', 'BES']);
   });
 
   it('stand in front of the one Sync', () => {
@@ -80,9 +112,9 @@ describe('the messages that carry a token', () => {
       serialize.execute(),
       serialize.sync(),
     ]);
-    expect(letters(messages.behind(own, KEY, true))).toBe('PBECPBES');
-    expect(letters(messages.behind(own, KEY, true))).toBe('PBEBES');
-    expect(letters(messages.behindQuery('INSERT', KEY))).toBe('PBDEBES');
+    expect(letters(messages.behind(own, KEY, true, false))).toBe('PBECPBES');
+    expect(letters(messages.behind(own, KEY, true, false))).toBe('PBEBES');
+    expect(letters(messages.behindQuery('INSERT', KEY, false))).toBe('PBDEBES');
   });
 });
 
