@@ -6,6 +6,7 @@ import type { SeededRandom } from '../../support/seeded-random.ts';
 import type { Nemesis } from '../../support/torture/nemesis.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import type { Replication } from '../options.ts';
+import { cutBehindWrites, holdAnswersToWrites } from './autocommit-writes.ts';
 import { cutAtBytes } from './byte-cuts.ts';
 
 /** What an act has to work with. */
@@ -181,6 +182,38 @@ export const ACTS = {
       },
       0,
     );
+  },
+
+  /** Writes outside of a transaction are committed, and their answers do not arrive; the server goes on. */
+  async cutBehindWrites({ lab, nemesis, random }) {
+    const count = random.integer(10, 20);
+    await nemesis.blow(
+      `end ${count} connections between the commit of a write and its answer`,
+      async () => {
+        await cutBehindWrites(lab.proxy, count, random);
+      },
+      0,
+    );
+  },
+
+  /** The same, and the server dies: what the standby has of these writes must not be run again, what it lacks must. */
+  async killBehindWrites({ lab, nemesis, random, replication }) {
+    const old = lab.primary;
+    const isReplicated = replication === 'synchronous' || random.chance(0.7);
+    await nemesis.blow(
+      `kill ${old.name} behind writes that are ${isReplicated ? '' : 'not '}replicated`,
+      async (tookOver) => {
+        if (!isReplicated) await old.freezeWalSender();
+        await holdAnswersToWrites(lab.proxy, 3);
+        if (isReplicated) await lab.cluster.waitForReplay();
+        await old.kill();
+        const next = await lab.cluster.failover();
+        tookOver();
+        await nemesis.useXidsAgain(next);
+        await lab.proxyOf(old).reset();
+      },
+    );
+    await lab.cluster.rejoin(old);
   },
 
   /** Many connections at once, in one of the ways in which they end; or first at one side, and later at the other. */
