@@ -24,7 +24,10 @@ export function checkEpisode(episode: Episode): Verdict {
   const losses: LossWindow[] = blows
     .filter(({ promotions }) => isAsynchronous && promotions > 0)
     .map(({ begunAt, overAt, promotions }) => ({ begunAt, overAt, failovers: promotions }));
-  const reported = new Map(episode.reported.map(({ marker, outcome }) => [marker, outcome]));
+  const { reported } = episode;
+  const reportedAsLost = new Set(
+    reported.filter(({ outcome }) => outcome === 'lost').map(({ marker }) => marker),
+  );
   const once = checkExactlyOnce(transactions, presentEffects(finalState), {
     losses,
     reported: circumstances.lostCommits === null ? null : reported,
@@ -43,7 +46,7 @@ export function checkEpisode(episode: Episode): Verdict {
     lost: once.lost.length,
     reportedLost: transactions.filter(({ marker, status, effects }) => {
       // A lost row lock is a lost write for the server, and none for anybody else.
-      return reported.get(marker) === 'lost' && (status !== 'ok' || effects.length > 0);
+      return reportedAsLost.has(marker) && (status !== 'ok' || effects.length > 0);
     }).length,
     duplicated: once.duplicated,
     unknown: transactions.filter(({ status }) => status === 'info').length,

@@ -32,7 +32,6 @@ export function recordDriverEvents(driver: FailoverEvents, history: History): vo
     if (outcome === 'unknown') history.unknownResolution(reason);
   });
   driver.on('lostCommit', ({ statements, outcome }) => {
-    if (outcome === 'reapplied') return; // It is there again.
     for (const marker of new Set(statements.flatMap(markersIn))) history.reportedLost({ marker, outcome });
   });
 }

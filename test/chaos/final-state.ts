@@ -20,7 +20,11 @@ export async function readFinalState(node: PostgresNode): Promise<FinalState> {
         made: await rowsOf('SELECT key, version, value FROM register_version'),
       },
       rows: {
-        parents: await rowsOf('SELECT id::text, marker FROM parent'),
+        parents: (
+          await rowsOf<{ id: string; marker: string; madeAt: Date }>(
+            'SELECT id::text, marker, made_at AS "madeAt" FROM parent',
+          )
+        ).map(({ id, marker, madeAt }) => ({ id, marker, madeAtMillis: madeAt.getTime() })),
         children: await rowsOf('SELECT parent_id::text AS "parentId", marker FROM child'),
       },
     };

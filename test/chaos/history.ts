@@ -7,7 +7,7 @@ import type { Books } from './checks/bank.ts';
 import type { ParentsAndChildren } from './checks/generated-ids.ts';
 import type { Registers } from './checks/registers.ts';
 import type { Replication } from './options.ts';
-import type { Transaction } from './transaction.ts';
+import type { LossReport, Transaction } from './transaction.ts';
 
 /** What the checks must know of the run beside its transactions. */
 export interface Circumstances {
@@ -24,13 +24,6 @@ export interface FinalState {
   readonly books: Books;
   readonly registers: Registers;
   readonly rows: ParentsAndChildren;
-}
-
-/** What a `lostCommit` event says of a transaction. */
-export interface LossReport {
-  readonly marker: string;
-  /** `unknown`: it may be there all the same. */
-  readonly outcome: 'lost' | 'unknown';
 }
 
 /** Everything that was seen while one cluster lived. */

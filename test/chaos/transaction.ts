@@ -54,6 +54,8 @@ export interface RegisterSet {
 export interface GeneratedId {
   readonly kind: 'generated-id';
   readonly id: string;
+  /** When the row was made, by the clock of the server, in milliseconds since 1970; null if that was not asked for. */
+  readonly madeAtMillis: number | null;
 }
 
 export type Observation = Append | ListRead | BankRead | RegisterRead | RegisterSet | GeneratedId;
@@ -90,6 +92,13 @@ export interface Transaction {
   /** What may be there if it is committed: the answer that would say so was lost. */
   readonly possibleEffects: readonly string[];
   readonly error: ErrorWords | null;
+}
+
+/** What a `lostCommit` event says of a transaction. */
+export interface LossReport {
+  readonly marker: string;
+  /** `unknown`: it may be there all the same. `reapplied`: it is there again. */
+  readonly outcome: 'lost' | 'unknown' | 'reapplied';
 }
 
 /** A wrong answer, or a database that is not as it must be. */

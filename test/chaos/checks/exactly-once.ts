@@ -1,10 +1,10 @@
-import type { LossWindow, Transaction, Violation } from '../transaction.ts';
+import type { LossReport, LossWindow, Transaction, Violation } from '../transaction.ts';
 
 export interface ExactlyOnceOptions {
   /** When asynchronous replication may have lost what was acknowledged. Default: never. */
   readonly losses?: readonly LossWindow[];
-  /** Markers of the transactions that the driver has reported, and as what; null if it does not report any. */
-  readonly reported?: ReadonlyMap<string, 'lost' | 'unknown'> | null;
+  /** What the driver has reported, in its order; null if it does not report anything. */
+  readonly reported?: readonly LossReport[] | null;
   /** With tokens the driver knows of each whether it is lost. Default true. */
   readonly mayBeUnknown?: boolean;
 }
@@ -31,6 +31,9 @@ export function checkExactlyOnce(
   const violations: Violation[] = [];
   const lost: Transaction[] = [];
   const unclaimed = new Map(present);
+  const reports = new Map<string, LossReport['outcome'][]>();
+  for (const { marker, outcome } of reported ?? [])
+    reports.set(marker, [...(reports.get(marker) ?? []), outcome]);
   let duplicated = 0;
   const times = (effect: string): number => {
     unclaimed.delete(effect);
@@ -53,22 +56,27 @@ export function checkExactlyOnce(
     if (status === 'fail' && there.length + possible.length > 0)
       report('failed one present', `is there: ${[...there, ...possible].join(', ')}`);
     const isLost = status === 'ok' && effects.length > 0 && there.length === 0;
-    const reportedAs = reported?.get(transaction.marker);
+    const outcomes = reports.get(transaction.marker) ?? [];
+    const lastOutcome = outcomes.at(-1);
     // Of a string that holds its COMMIT the driver does not learn whether it has written anything.
     const isString = transaction.autocommit && transaction.end !== null;
-    if (reportedAs === 'unknown' && !mayBeUnknown && !isString)
+    if (outcomes.includes('unknown') && !mayBeUnknown && !isString)
       report('reported as unknown', 'should be known with tokens');
+    // What was applied again can be lost again; of anything else the driver has let go.
+    if (outcomes.slice(0, -1).some((outcome) => outcome !== 'reapplied'))
+      report('reported again', `was reported as ${outcomes.join(', then as ')}`);
     if (isLost) {
       lost.push(transaction);
       if (!isExcused(transaction, losses)) report('lost', `is not there: ${effects.join(', ')}`);
-      else if (reported !== null && reportedAs === undefined)
+      else if (reported !== null && lastOutcome === undefined)
         report('lost in silence', 'is lost and was not reported');
-    } else if (reportedAs === 'lost' && there.length > 0) {
+      else if (lastOutcome === 'reapplied') report('reported as reapplied', 'is not there');
+    } else if (lastOutcome === 'lost' && there.length + possible.length > 0) {
       report('reported as lost', 'is there');
-    } else if (reportedAs === 'lost' && status !== 'ok') {
-      // One that was acknowledged and has no effects may have locked a row: that is a write to the server.
-      report('reported as lost', 'was not acknowledged');
     }
+    // One that was acknowledged and has no effects may have locked a row: that is a write to the server.
+    if (status !== 'ok' && outcomes.some((outcome) => outcome !== 'unknown'))
+      report(`reported as ${lastOutcome!}`, 'was not acknowledged');
   }
   for (const effect of unclaimed.keys())
     violations.push({ rule: 'phantom', text: `nobody has written ${effect}` });

@@ -1,32 +1,42 @@
 import type { Transaction, Violation } from '../transaction.ts';
 
 export interface ParentsAndChildren {
-  readonly parents: readonly { readonly id: string; readonly marker: string }[];
+  readonly parents: readonly {
+    readonly id: string;
+    readonly marker: string;
+    readonly madeAtMillis: number;
+  }[];
   readonly children: readonly { readonly parentId: string; readonly marker: string }[];
 }
 
-/** The id that the application was given is the id of its row, and a child belongs to the parent of its transaction (A9). */
+/** The id and the time that the application was given are those of its row, and a child belongs to the parent of its transaction (A9). */
 export function checkGeneratedIds(
   history: readonly Transaction[],
   { parents, children }: ParentsAndChildren,
 ): Violation[] {
   const violations: Violation[] = [];
-  const idOf = new Map(parents.map(({ marker, id }) => [marker, id]));
+  const rowOf = new Map(parents.map((row) => [row.marker, row]));
   for (const { marker, status, observations } of history) {
-    if (status !== 'ok' || !idOf.has(marker)) continue;
+    const row = rowOf.get(marker);
+    if (status === 'fail' || row === undefined) continue;
     for (const step of observations) {
-      if (step.kind === 'generated-id' && step.id !== idOf.get(marker))
+      if (step.kind !== 'generated-id') continue;
+      const { id, madeAtMillis } = step;
+      if (id !== row.id)
+        violations.push({ rule: 'generated id', text: `${marker} was given ${id}, its row has ${row.id}` });
+      if (madeAtMillis !== null && madeAtMillis !== row.madeAtMillis)
         violations.push({
-          rule: 'generated id',
-          text: `${marker} was given ${step.id}, its row has ${idOf.get(marker)!}`,
+          rule: 'generated time',
+          text: `${marker} was given ${madeAtMillis}, its row has ${row.madeAtMillis}`,
         });
     }
   }
   for (const { marker, parentId } of children) {
-    if (idOf.get(marker) !== parentId)
+    const id = rowOf.get(marker)?.id;
+    if (id !== parentId)
       violations.push({
         rule: 'child',
-        text: `the child of ${marker} belongs to ${parentId}, its parent is ${idOf.get(marker) ?? 'not there'}`,
+        text: `the child of ${marker} belongs to ${parentId}, its parent is ${id ?? 'not there'}`,
       });
   }
   return violations;

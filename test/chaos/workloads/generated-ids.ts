@@ -34,10 +34,10 @@ export class GeneratedIds implements Workload {
 
 async function insert(run: TransactionRun, returning: string): Promise<string> {
   run.effect(effects.parent(run.marker));
-  const rows = await run.write<{ id: string }>(
+  const rows = await run.write<{ id: string; made_at?: Date }>(
     `INSERT INTO parent (marker) VALUES ('${run.marker}') RETURNING ${returning}`,
   );
-  const { id } = rows[0]!;
-  run.observe({ kind: 'generated-id', id });
+  const { id, made_at: madeAt } = rows[0]!;
+  run.observe({ kind: 'generated-id', id, madeAtMillis: madeAt?.getTime() ?? null });
   return id;
 }

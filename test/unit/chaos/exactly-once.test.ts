@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { checkExactlyOnce, type ExactlyOnceOptions } from '../../chaos/checks/exactly-once.ts';
-import type { LossWindow, Transaction } from '../../chaos/transaction.ts';
+import type { LossReport, LossWindow, Transaction } from '../../chaos/transaction.ts';
 import { transaction } from './history-of.ts';
 
 function check(
@@ -72,23 +72,45 @@ describe('the effects of transactions', () => {
     expect(check([resolved], {}, { losses: [{ ...loss, failovers: 2 }] }).rules).toEqual([]);
   });
 
+  const reported = (...outcomes: LossReport['outcome'][]): ExactlyOnceOptions => ({
+    losses: [loss],
+    reported: outcomes.map((outcome) => ({ marker: 'a', outcome })),
+  });
+  const there = { x: 1, y: 1 };
+
   it('are reported if and only if they are lost', () => {
-    const losses = [loss];
-    const reported = (...markers: string[]): ExactlyOnceOptions => ({
-      losses,
-      reported: new Map(markers.map((marker) => [marker, 'lost'])),
-    });
-    expect(check([written], {}, reported('a')).rules).toEqual([]);
+    expect(check([written], {}, reported('lost')).rules).toEqual([]);
     expect(check([written], {}, reported()).rules).toEqual(['lost in silence']);
-    expect(check([written], { x: 1, y: 1 }, reported('a')).rules).toEqual(['reported as lost']);
-    expect(check([{ ...written, status: 'fail' }], {}, reported('a')).rules).toEqual(['reported as lost']);
-    const perhaps: ExactlyOnceOptions = { losses, reported: new Map([['a', 'unknown']]) };
+    expect(check([written], there, reported('lost')).rules).toEqual(['reported as lost']);
+    expect(check([{ ...written, status: 'fail' }], {}, reported('lost')).rules).toEqual(['reported as lost']);
+    expect(check([{ ...written, effects: [] }], {}, reported('lost')).rules).toEqual([]);
+    const possible = { ...written, effects: [], possibleEffects: ['x'] };
+    expect(check([possible], {}, reported('lost')).rules).toEqual([]);
+    expect(check([possible], { x: 1 }, reported('lost')).rules).toEqual(['reported as lost']);
+  });
+
+  it('may be reported as unknown without tokens', () => {
+    const perhaps = reported('unknown');
     expect(check([written], {}, perhaps).rules).toEqual([]);
-    expect(check([written], { x: 1, y: 1 }, perhaps).rules).toEqual([]);
-    expect(check([{ ...written, effects: [] }], {}, reported('a')).rules).toEqual([]);
+    expect(check([written], there, perhaps).rules).toEqual([]);
     const withTokens = { ...perhaps, mayBeUnknown: false };
-    expect(check([written], { x: 1, y: 1 }, withTokens).rules).toEqual(['reported as unknown']);
+    expect(check([written], there, withTokens).rules).toEqual(['reported as unknown']);
     const inString: Transaction = { ...written, autocommit: true };
-    expect(check([inString], { x: 1, y: 1 }, withTokens).rules).toEqual([]);
+    expect(check([inString], there, withTokens).rules).toEqual([]);
+  });
+
+  it('are reported once, unless they were applied again and lost again', () => {
+    expect(check([written], {}, reported('lost', 'lost')).rules).toEqual(['reported again']);
+    expect(check([written], {}, reported('unknown', 'lost')).rules).toEqual(['reported again']);
+    expect(check([written], {}, reported('reapplied', 'lost')).rules).toEqual([]);
+    expect(check([written], there, reported('reapplied', 'reapplied')).rules).toEqual([]);
+  });
+
+  it('are there once if they are reported as applied again', () => {
+    expect(check([written], there, reported('reapplied')).rules).toEqual([]);
+    expect(check([written], {}, reported('reapplied')).rules).toEqual(['reported as reapplied']);
+    expect(check([written], { x: 2, y: 1 }, reported('reapplied')).rules).toEqual(['duplicated']);
+    const failed: Transaction = { ...written, status: 'fail' };
+    expect(check([failed], {}, reported('reapplied')).rules).toEqual(['reported as reapplied']);
   });
 });

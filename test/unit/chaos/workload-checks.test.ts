@@ -94,13 +94,23 @@ describe('registers', () => {
 });
 
 describe('generated ids', () => {
-  const given = (marker: string, id: string): Transaction =>
-    transaction({ marker, observations: [{ kind: 'generated-id', id }] });
-  const rows = { parents: [{ id: '7', marker: 'a' }], children: [{ parentId: '7', marker: 'a' }] };
+  const given = (marker: string, id: string, madeAtMillis: number | null = null): Transaction =>
+    transaction({ marker, observations: [{ kind: 'generated-id', id, madeAtMillis }] });
+  const rows = {
+    parents: [{ id: '7', marker: 'a', madeAtMillis: 9 }],
+    children: [{ parentId: '7', marker: 'a' }],
+  };
 
   it('are those that the application was given', () => {
     expect(checkGeneratedIds([given('a', '7')], rows)).toEqual([]);
     expect(rules(checkGeneratedIds([given('a', '8')], rows))).toEqual(['generated id']);
+    const unknown: Transaction = { ...given('a', '8'), status: 'info' };
+    expect(rules(checkGeneratedIds([unknown], rows))).toEqual(['generated id']);
+  });
+
+  it('come with the time that the application was given', () => {
+    expect(checkGeneratedIds([given('a', '7', 9)], rows)).toEqual([]);
+    expect(rules(checkGeneratedIds([given('a', '7', 8)], rows))).toEqual(['generated time']);
   });
 
   it('bind a child to the parent of its own transaction', () => {
