@@ -42,6 +42,7 @@ export interface EpisodeResult extends Verdict {
 /** Longer than any failover may take. */
 const PROGRESS_TIMEOUT_MILLIS = 60_000;
 const END_TIMEOUT_MILLIS = 10_000;
+const RECOVERY_TIMEOUT_MILLIS = 20_000;
 
 /** One cluster from its start to its end: workers and a nemesis at the same time, then the checks. */
 export async function runEpisode(options: EpisodeOptions): Promise<EpisodeResult> {
@@ -68,7 +69,18 @@ export async function runEpisode(options: EpisodeOptions): Promise<EpisodeResult
     });
     const driver = pool.failover!;
     recordDriverEvents(driver, history);
-    const nemesis = new Nemesis(lab.cluster, random.fork(), (node) => lab.proxyOf(node));
+    const nemesis = new Nemesis(
+      lab.cluster,
+      random.fork(),
+      (node) => lab.proxyOf(node),
+      async () => {
+        const { host, port } = lab.proxy;
+        await waitFor(() => driver.snapshot().primary === `${host}:${port}`, {
+          timeoutMillis: RECOVERY_TIMEOUT_MILLIS,
+          message: `the driver to go to ${lab.primary.name}`,
+        });
+      },
+    );
     const workers = Array.from(
       { length: options.workers },
       (_, number) => new Worker({ number, pool, random: random.fork(), workloads, history, errors }),

@@ -36,15 +36,22 @@ export class Nemesis {
   readonly #cluster: PostgresCluster;
   readonly #random: SeededRandom;
   readonly #proxyOf: (node: PostgresNode) => TcpProxy | undefined;
+  readonly #movedOn: (() => Promise<void>) | undefined;
 
+  /**
+   * @param movedOn - waits until the application uses the new primary. Until then it may believe what the old one had said;
+   *   without it nothing that is told after a promotion counts as lost with the old one.
+   */
   constructor(
     cluster: PostgresCluster,
     random: SeededRandom,
     proxyOf: (node: PostgresNode) => TcpProxy | undefined = () => undefined,
+    movedOn?: () => Promise<void>,
   ) {
     this.#cluster = cluster;
     this.#random = random;
     this.#proxyOf = proxyOf;
+    this.#movedOn = movedOn;
   }
 
   get failovers(): number {
@@ -74,6 +81,7 @@ export class Nemesis {
       tookOver();
       await this.useXidsAgain(next);
       await letIn();
+      await this.untilMovedOn(tookOver);
       if (holdAnswers) await this.#proxyOf(old)!.reset();
     });
     await old.killOrphans();
@@ -96,6 +104,7 @@ export class Nemesis {
         tookOver();
         await this.useXidsAgain(third);
         await letIn();
+        await this.untilMovedOn(tookOver);
         await this.#proxyOf(first)!.reset();
       },
       2,
@@ -144,6 +153,7 @@ export class Nemesis {
         tookOver();
         await this.useXidsAgain(next);
         await letIn();
+        await this.untilMovedOn(tookOver);
         await this.#proxyOf(old)!.reset();
       },
       2,
@@ -205,6 +215,7 @@ export class Nemesis {
           const next = await this.#cluster.failover();
           tookOver();
           await this.useXidsAgain(next);
+          await this.untilMovedOn(tookOver);
         } else {
           old.thawWalSender();
         }
@@ -228,6 +239,16 @@ export class Nemesis {
       overAt = performance.now();
     });
     this.blows.push({ name, begunAt, overAt, failovers, promotions });
+  }
+
+  /**
+   * What the old server had acknowledged may still be on its way, and is believed until the driver goes to the next one;
+   * from then on nothing of it is (R12).
+   */
+  async untilMovedOn(tookOver: () => void): Promise<void> {
+    if (this.#movedOn === undefined) return;
+    await this.#movedOn();
+    tookOver();
   }
 
   /** In half of the cases nobody gets at these servers before all xids have been used again. Gives the way back. */
