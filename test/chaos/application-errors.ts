@@ -1,8 +1,10 @@
-import type { ErrorWords } from './transaction.ts';
+import type { ErrorWords, Isolation } from './transaction.ts';
+import { isSnapshotIsolated } from './transaction.ts';
 
-/** What the server may say to any application that does such work: its transaction is in another one's way. */
+/** Only with a snapshot can another transaction have been in the way without a deadlock. */
+const SERIALIZATION_FAILURE = '40001';
+/** What the server may say to any application that does such work. */
 const ORDINARY_CODES: readonly string[] = [
-  '40001', // serialization_failure
   '40P01', // deadlock_detected
   '23514', // check_violation: the account would be overdrawn
 ];
@@ -35,6 +37,12 @@ export function toWords(error: unknown): ErrorWords {
   };
 }
 
+function isOrdinary(code: string, isolation: Isolation): boolean {
+  return (
+    ORDINARY_CODES.includes(code) || (code === SERIALIZATION_FAILURE && isSnapshotIsolated({ isolation }))
+  );
+}
+
 /** Errors that the application would not have got from a server that lives, counted by what they are. */
 export class ApplicationErrors {
   readonly #counts = new Map<
@@ -42,11 +50,14 @@ export class ApplicationErrors {
     { count: number; readonly example: string; readonly isExpected: boolean }
   >();
 
-  /** @param where - for the report only */
-  note(where: string, error: unknown): void {
+  /**
+   * @param where - for the report only
+   * @param isolation - of the transaction whose error it is, if there is one
+   */
+  note(where: string, error: unknown, isolation: Isolation = 'READ COMMITTED'): void {
     const words = toWords(error);
     const { name, message, code, kind, outcome } = words;
-    if (kind === null && code !== null && ORDINARY_CODES.includes(code)) return;
+    if (kind === null && code !== null && isOrdinary(code, isolation)) return;
     const key = `${name} ${code ?? ''} (${outcome ?? 'no outcome'}) ${where}`;
     const entry = this.#counts.get(key);
     if (entry === undefined)

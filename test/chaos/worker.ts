@@ -164,7 +164,8 @@ export class Worker {
     const ending = await act(run, beganAt);
     this.#abandon = null;
     const { endSentAt, error } = ending;
-    if (error !== undefined) errors.note(endSentAt === null ? 'inside a transaction' : 'at its end', error);
+    if (error !== undefined)
+      errors.note(endSentAt === null ? 'inside a transaction' : 'at its end', error, isolation);
     complete(ending);
   }
 }
