@@ -1,5 +1,6 @@
 import type { SeededRandom } from '../../support/seeded-random.ts';
 import type { ProxyConnection, TcpProxy, Verdict } from '../../support/tcp-proxy.ts';
+import { everyOther } from '../../support/torture/every-other.ts';
 import { waitFor } from '../../support/wait-for.ts';
 import { markersIn } from '../transaction-run.ts';
 
@@ -52,7 +53,7 @@ export async function holdAnswersToWrites(proxy: TcpProxy, count: number): Promi
   judgeAnswersToWrites(
     proxy,
     // The others notice the death of the server, and it is theirs to tell these.
-    ({ id }) => id % 2 === 0,
+    everyOther(),
     () => {
       held++;
       return 'hold';

@@ -4,6 +4,7 @@ import type { PostgresNode } from '../postgres-node.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 import type { ProxyConnection, TcpProxy, Verdict } from '../tcp-proxy.ts';
 import { waitFor } from '../wait-for.ts';
+import { everyOther } from './every-other.ts';
 
 /** One blow, for the audit: what the old server alone has acknowledged may be gone. Times by performance.now(). */
 export interface Blow {
@@ -265,8 +266,9 @@ export class Nemesis {
   async #holdAnswers(node: PostgresNode): Promise<void> {
     const proxy = this.#proxyOf(node)!;
     const silent = new Set<ProxyConnection>();
+    const isChosen = everyOther();
     proxy.onBackendMessage = (type, body, connection) => {
-      if (type !== 'C' || connection.id % 2 === 0 || !body.includes('COMMIT')) return undefined;
+      if (type !== 'C' || !body.includes('COMMIT') || !isChosen(connection)) return undefined;
       silent.add(connection);
       return 'hold';
     };
