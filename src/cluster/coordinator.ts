@@ -69,7 +69,7 @@ export class Coordinator {
     this.#dials = new Semaphore(options.drainConcurrency);
     this.#survey = new Survey(
       (signal) => this.discover(signal),
-      () => this.#anyConnected(),
+      () => this.#anyMember(),
       options.dialTimeoutMillis,
       () => this.#members.size > 0,
     );
@@ -281,9 +281,10 @@ export class Coordinator {
     });
   }
 
-  #anyConnected(): Member | null {
-    for (const member of this.#members) if (member.isConnected && member.followsPrimary) return member;
-    return null;
+  /** Best one that has just proved that it may log in. */
+  #anyMember(): Member | null {
+    const members = [...this.#members].filter(({ followsPrimary }) => followsPrimary);
+    return members.find(({ isConnected }) => isConnected) ?? members[0] ?? null;
   }
 
   #withOutcome(ticket: Ticket): Ticket {

@@ -10,7 +10,9 @@ const PAUSES_MILLIS = [0, 250, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000];
  * Looks once at every other host when a timeline is first seen. What a standby says of itself before it is promoted may
  * later be the proof that a COMMIT in doubt was carried over to it (R6): during the failover it is too late to ask.
  *
- * In the background, one host after the other, over short connections; it keeps no process alive.
+ * In the background, over short connections; it keeps no process alive. At once, be it with a session that is still
+ * reconnecting, and all hosts side by side, as a dead one may take long to answer: what a standby receives proves
+ * something only if it was seen before.
  */
 export class Survey {
   readonly #discover: (signal: AbortSignal) => Promise<TopologyView>;
@@ -51,19 +53,20 @@ export class Survey {
     const timer = this.#timer;
     const member = this.#pickMember();
     if (member === null) {
-      // All are reconnecting: the timeline was seen in the middle of a failover.
       this.#schedule(done, attempt === 0 ? 1 : attempt);
       return;
     }
     const known = new Set(done);
     try {
       const { hosts } = await this.#discover(AbortSignal.timeout(this.#observeMillis));
-      for (const address of hosts) {
-        const key = hostKey(address);
-        if (known.has(key)) continue;
-        const seen = await member.look(address, AbortSignal.timeout(this.#observeMillis));
-        if (seen.kind === 'reachable') known.add(key);
-      }
+      await Promise.all(
+        hosts.map(async (address) => {
+          const key = hostKey(address);
+          if (known.has(key)) return;
+          const seen = await member.look(address, AbortSignal.timeout(this.#observeMillis));
+          if (seen.kind === 'reachable') known.add(key);
+        }),
+      );
       if (hosts.every((address) => known.has(hostKey(address)))) return;
     } catch {
       // Asked again below.

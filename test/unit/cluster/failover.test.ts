@@ -193,6 +193,17 @@ describe('the search for the new primary', () => {
     expect(told.at(-1)).toBe('failoverFailed');
   });
 
+  it('looks at the others as soon as there is a new timeline: nobody needs to have come through', async () => {
+    const { coordinator, world, member } = lab();
+    const one = member(null);
+    world.set('a', standby(A));
+    await vi.advanceTimersByTimeAsync(60_000);
+    const { observations } = one;
+    coordinator.connected(reachable(B, { timeline: 2 }));
+    await settle();
+    expect(one.observations).toBe(observations + 1);
+  });
+
   it('has a bounded waiting room', () => {
     const { coordinator, member, told } = lab();
     const tickets = Array.from({ length: 4 }, () => coordinator.join(member(), onA, null));
