@@ -108,8 +108,10 @@ export class CommitRecorder {
     const { context, memory } = this.#session;
     if (unit.texts.length === 0 || isSessionCommand(unit)) return null;
     if (isTransactionControl(unit) && !unit.texts.some(endsPrepared)) return null;
+    // Of a string that goes on behind its COMMIT the token tells only half.
+    const isWhole = !unit.committed || ENDS.has(endingOf(unit));
+    const wasWritten = isWhole ? (unit.token?.wasWritten ?? null) : null;
     // By the server's own word there was nothing to commit.
-    const wasWritten = unit.committed ? null : (unit.token?.wasWritten ?? null);
     if (wasWritten === false) return null;
     let staysInside = true;
     let provedRead = true;

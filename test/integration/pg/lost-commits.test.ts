@@ -246,6 +246,24 @@ describe('an acknowledged statement outside of a transaction, with tokens', () =
     expect(await lab.notes()).toHaveLength(40);
   });
 
+  it('is judged exactly as well if it is a string that begins and commits a transaction', async () => {
+    const client = await lab.connect();
+    const lost = lostOf(client);
+    const write = async (name: string): Promise<void> => {
+      await client.query(`BEGIN; INSERT INTO note VALUES ('${name}'); COMMIT`);
+      await client.query(`INSERT INTO note VALUES ('${name} by END'); END`);
+      await client.query(`BEGIN; SELECT text FROM note WHERE pg_sleep(0) IS NULL; COMMIT`);
+    };
+    await write('kept');
+    await loseFromHere(lab, () => write('gone'));
+    await client.query('SELECT');
+    expect(lost.map(({ outcome, statements }) => [outcome, ...statements])).toEqual([
+      ['lost', `BEGIN; INSERT INTO note VALUES ('gone'); COMMIT`],
+      ['lost', `INSERT INTO note VALUES ('gone by END'); END`],
+    ]);
+    expect(await lab.notes()).toEqual(['kept', 'kept by END']);
+  });
+
   it('survives a crash of its server, and is known to', async () => {
     const client = await lab.connect();
     const lost = lostOf(client);
