@@ -183,10 +183,14 @@ export class Coordinator {
 
   /** A session works on this host now. */
   connected(host: ReachableHost): void {
+    this.#learn(host, null);
+  }
+
+  #learn(host: ReachableHost, scout: Member | null): void {
     const before = this.#knowledge.primary;
     const timeline = this.#knowledge.highestTimeline;
     this.#knowledge = learn(this.#knowledge, host);
-    if (this.#knowledge.highestTimeline !== timeline) this.#survey.begin(host.address);
+    if (this.#knowledge.highestTimeline !== timeline) this.#survey.begin(host.address, scout);
     const after = this.#knowledge.primary;
     if (after !== null && before !== null && hostKey(before.address) !== hostKey(after.address)) {
       this.publish('hostChanged', {
@@ -305,8 +309,8 @@ export class Coordinator {
       barrierTimeoutMillis: this.#options.barrierTimeoutMillis,
       drainConcurrency: this.#options.drainConcurrency,
       discover: (signal) => this.discover(signal),
-      selected: (host) => {
-        this.connected(host);
+      selected: (host, scout) => {
+        this.#learn(host, scout);
         this.#cutWhere((server) => server.incarnation !== host.incarnation);
       },
       hostLost: (server) => {

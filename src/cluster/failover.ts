@@ -20,8 +20,8 @@ export interface FailoverPort {
   readonly barrierTimeoutMillis: number;
   readonly drainConcurrency: number;
   discover(signal: AbortSignal): Promise<TopologyView>;
-  /** A primary was chosen. Cuts every session that is still on another server of the cluster (R12). */
-  selected(host: ReachableHost): void;
+  /** `scout` has found a primary, which is chosen. Cuts every session that is still on another server (R12). */
+  selected(host: ReachableHost, scout: Member): void;
   /** The server is gone: cuts its sessions (R12). */
   hostLost(server: ServerIdentity): void;
   ended(failover: Failover): void;
@@ -226,7 +226,7 @@ export class Failover {
     this.#found = selection.observation;
     if (this.#furthestOn !== selection.observation.incarnation) this.#furthest = new WeakMap();
     this.#furthestOn = selection.observation.incarnation;
-    this.#port.selected(selection.observation);
+    this.#port.selected(selection.observation, member);
     return selection.observation;
   }
 

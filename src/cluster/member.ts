@@ -30,7 +30,7 @@ export interface Member {
    * next look and for the session itself.
    */
   observe(address: HostAddress, signal: AbortSignal): Promise<HostObservation>;
-  /** The same over a connection that is closed right afterwards. Never rejects. */
+  /** The same over a connection that is closed right afterwards, one that was kept too. Never rejects. */
   look(address: HostAddress, signal: AbortSignal): Promise<HostObservation>;
   /** The host is lost: nothing that it still says is believed (R12). The session joins the failover before this returns. */
   cut(): void;

@@ -33,25 +33,25 @@ export class Survey {
     this.#observeMillis = observeMillis;
   }
 
-  /** A new timeline is in force; `primary` need not be asked. */
-  begin(primary: HostAddress): void {
+  /** A new timeline is in force; `primary` need not be asked. Who has just looked for it may have connections left. */
+  begin(primary: HostAddress, scout: Member | null): void {
     clearTimeout(this.#timer);
-    this.#schedule(new Set([hostKey(primary)]), 0);
+    this.#schedule(new Set([hostKey(primary)]), 0, scout);
   }
 
-  #schedule(done: ReadonlySet<string>, attempt: number): void {
+  #schedule(done: ReadonlySet<string>, attempt: number, scout: Member | null = null): void {
     if (!this.#isNeeded()) return;
     const pause = PAUSES_MILLIS[attempt];
     if (pause === undefined) return;
     this.#timer = setTimeout(() => {
-      void this.#look(done, attempt);
+      void this.#look(done, attempt, scout);
     }, pause);
     this.#timer.unref();
   }
 
-  async #look(done: ReadonlySet<string>, attempt: number): Promise<void> {
+  async #look(done: ReadonlySet<string>, attempt: number, scout: Member | null): Promise<void> {
     const timer = this.#timer;
-    const member = this.#pickMember();
+    const member = scout ?? this.#pickMember();
     if (member === null) {
       this.#schedule(done, attempt === 0 ? 1 : attempt);
       return;

@@ -48,10 +48,16 @@ export class Scouts {
     }
   }
 
-  /** Looks at a host once, and keeps nothing. Never rejects. */
+  /** Looks at a host once, over a connection that was kept if there is one, and keeps nothing. Never rejects. */
   async glance(address: HostAddress, signal: AbortSignal): Promise<HostObservation> {
+    const key = hostKey(address);
+    const kept = this.#kept.get(key);
+    this.#kept.delete(key);
     try {
-      const { connection, probe } = await this.open(address, signal);
+      const { connection, probe } =
+        kept === undefined || kept.connection.isLost
+          ? await this.open(address, signal)
+          : await this.#probe(kept.connection, address);
       connection.terminate();
       return observationOf(address, probe);
     } catch (error) {

@@ -37,7 +37,7 @@ describe('the look at all hosts when a timeline is first seen', () => {
       looked.push(host.host);
       return host.host === 'dead' ? new Promise(() => undefined) : Promise.resolve(reachable(host));
     });
-    surveyWith(() => member).begin(address('primary'));
+    surveyWith(() => member).begin(address('primary'), null);
     await waitFor(() => looked.length === 3);
     expect(looked).toEqual(['dead', 'standby', 'other']);
   });
@@ -49,7 +49,7 @@ describe('the look at all hosts when a timeline is first seen', () => {
       const isDead = host.host === 'dead' && looked.length < 4;
       return Promise.resolve(isDead ? { kind: 'refused', address: host, code: '' } : reachable(host));
     });
-    surveyWith(() => member).begin(address('primary'));
+    surveyWith(() => member).begin(address('primary'), null);
     await waitFor(() => looked.length === 4);
     await sleep(20);
     expect(looked).toEqual(['dead', 'standby', 'other', 'dead']);
@@ -62,7 +62,7 @@ describe('the look at all hosts when a timeline is first seen', () => {
       return Promise.resolve(reachable(host));
     });
     let available: Member | null = null;
-    surveyWith(() => available).begin(address('primary'));
+    surveyWith(() => available).begin(address('primary'), null);
     await sleep(20);
     expect(looked).toEqual([]);
     available = member;
