@@ -58,9 +58,7 @@ export function checkExactlyOnce(
     const isLost = status === 'ok' && effects.length > 0 && there.length === 0;
     const outcomes = reports.get(transaction.marker) ?? [];
     const lastOutcome = outcomes.at(-1);
-    // Of a string that holds its COMMIT the driver does not learn whether it has written anything.
-    const isString = transaction.autocommit && transaction.end !== null;
-    if (outcomes.includes('unknown') && !mayBeUnknown && !isString)
+    if (outcomes.includes('unknown') && !mayBeUnknown)
       report('reported as unknown', 'should be known with tokens');
     // What was applied again can be lost again; of anything else the driver has let go.
     if (outcomes.slice(0, -1).some((outcome) => outcome !== 'reapplied'))
