@@ -1,5 +1,5 @@
 import { fieldsOf, listOf, namesOf, nodeOf } from '../sql/syntax-tree.ts';
-import type { TableFacts } from './table-facts.ts';
+import type { ColumnFacts, TableFacts } from './table-facts.ts';
 
 /** A column that takes the transaction's time by its default, where nothing was put in. */
 export function timeDefault(tree: unknown, relation: string | null, table: TableFacts | null): string | null {
@@ -20,14 +20,21 @@ export function timeDefault(tree: unknown, relation: string | null, table: Table
   const [first] = listOf(select?.['valuesLists']);
   const width =
     targets.length > 0 ? 0 : listOf(fieldsOf(first, 'List')?.['items'] ?? select?.['targetList']).length;
-  const named = new Set(targets.map((target) => fieldsOf(target, 'ResTarget')?.['name']));
-  const isDefault = listOf(select?.['valuesLists']).some((list) =>
-    listOf(fieldsOf(list, 'List')?.['items']).some((item) => nodeOf(item)?.tag === 'SetToDefault'),
-  );
-  const found = table.columns.some(
-    (column, index) =>
-      column.default?.facts.isConstant === true &&
-      (isDefault || (targets.length > 0 ? !named.has(column.name) : index >= width)),
-  );
+  const given =
+    targets.length > 0
+      ? targets.map((target) => {
+          const name = fieldsOf(target, 'ResTarget')?.['name'];
+          return table.columns.find((column) => column.name === name);
+        })
+      : table.columns.slice(0, width);
+  const takesTime = (column: ColumnFacts | undefined): boolean =>
+    column === undefined || column.default?.facts.isConstant === true;
+  const found =
+    table.columns.some((column) => !given.includes(column) && takesTime(column)) ||
+    listOf(select?.['valuesLists']).some((list) =>
+      listOf(fieldsOf(list, 'List')?.['items']).some(
+        (item, place) => nodeOf(item)?.tag === 'SetToDefault' && takesTime(given[place]),
+      ),
+    );
   return found ? 'a default' : null;
 }
