@@ -126,6 +126,22 @@ export class LocalResponder {
    * can be said than that the connection is gone: what became of them. The rest gets the error that the socket is closed with.
    */
   lastWords(plan: LossPlan | null, cause: Error): LastWords {
+    const { words, told } = this.#wordsOf(plan, cause);
+    const isInDoubt = this.#conversation.pending.some((unit, index) => {
+      const fate = index < told ? undefined : this.#fateOf(unit, index, plan);
+      return fate === 'unknown' || fate === 'lost' || isFinished(fate);
+    });
+    return { bytes: words.length === 0 ? null : Buffer.concat(words), isInDoubt };
+  }
+
+  /** The same where the server's own last words follow, which are the answer to the next unit. Null if there is nothing. */
+  firstWords(plan: LossPlan, cause: Error): Buffer | null {
+    const { words, isEndOwed } = this.#wordsOf(plan, cause);
+    if (isEndOwed) words.push(endAnswer(IDLE));
+    return words.length === 0 ? null : Buffer.concat(words);
+  }
+
+  #wordsOf(plan: LossPlan | null, cause: Error): { words: Buffer[]; told: number; isEndOwed: boolean } {
     const words: Buffer[] = [];
     const { pending } = this.#conversation;
     let told = 0;
@@ -141,11 +157,7 @@ export class LocalResponder {
       else if (unit.error === null) words.push(errorAnswer(this.#passage.send(fateError(fate, cause)), null));
       told++;
     }
-    const isInDoubt = pending.some((unit, index) => {
-      const fate = index < told ? undefined : this.#fateOf(unit, index, plan);
-      return fate === 'unknown' || fate === 'lost' || isFinished(fate);
-    });
-    return { bytes: words.length === 0 ? null : Buffer.concat(words), isInDoubt };
+    return { words, told, isEndOwed };
   }
 
   /** As decided, or as planned; undefined if it never took effect, or never will. */

@@ -477,9 +477,12 @@ export class LogicalSession
   }
 
   /** A kill aimed at this session (R14): the application gets the server's own words as stock pg gives them. */
-  closeAsTerminated(loss: ConnectionLoss): void {
+  closeAsTerminated(loss: ConnectionLoss, known: LossPlan | null = null): void {
     if (this.#state.kind === 'closed') return;
     this.commits.hold.abandon(this.cause);
+    if (this.#isOver()) return;
+    const before = known === null ? null : this.#responder.firstWords(known, lossError(loss));
+    if (before !== null) this.deliver(before);
     if (this.#isOver()) return;
     const words = loss.fatalMessage;
     if (words !== null) this.deliver(words);

@@ -55,6 +55,6 @@ export interface RecoveringSession extends Member, ReplaySource {
   reconnected(arrival: Arrival): void;
   /** Recovery is given up. */
   closeWith(error: Error): void;
-  /** A kill aimed at this session: the server's own words (R14). */
-  closeAsTerminated(loss: ConnectionLoss): void;
+  /** A kill aimed at this session: the server's own words (R14), behind what is known of the units of the plan. */
+  closeAsTerminated(loss: ConnectionLoss, known?: LossPlan): void;
 }

@@ -5,6 +5,7 @@ import type { ResolvedFailoverOptions } from '../options.ts';
 import { isAimed, mayBeAimed, serverGoesOn } from './aimed-kill.ts';
 import { HostReport } from './host-report.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
+import { planLoss } from '../session/loss-plan.ts';
 import type { RecoveringSession } from './recovering-session.ts';
 import { RecoveryDeadline } from './recovery-deadline.ts';
 import { preparePins, replaySession } from './replay-session.ts';
@@ -243,8 +244,12 @@ export class SessionRecovery {
     const { outcome } = resolution;
     tellResolution(session, resolution, performance.now() - startedAt);
     this.#planIsFinal = true;
-    if (outcome === 'not-committed' && this.#aimed && this.#loss !== null) {
-      session.closeAsTerminated(this.#loss); // R14: not to be replayed.
+    const { state } = session;
+    if (outcome === 'not-committed' && this.#aimed && this.#loss !== null && state.kind === 'resolving') {
+      // R14: not to be replayed. What was pipelined in front of it hears what became of it.
+      const { situation } = state.plan;
+      const inFront = { ...situation, pending: situation.pending.slice(0, state.unit) };
+      session.closeAsTerminated(this.#loss, planLoss(inFront));
       return;
     }
     if (outcome !== 'not-committed') this.#arrival.mayBeCommitted();

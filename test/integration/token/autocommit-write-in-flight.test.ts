@@ -2,6 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { CommitResolved } from '../../../src/events.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
 import { loseAnswers, loseQuestions, onMessage } from '../../support/on-message.ts';
+import { settle } from '../../support/settle.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** Each way in which an application sends one write by itself. */
 const FORMS: readonly { readonly name: string; readonly run: (client: WatchedClient) => Promise<unknown> }[] =
@@ -77,4 +79,30 @@ describe('R3: an autocommit write is in flight', () => {
       expect(await lab.notes()).toEqual(['a']);
     });
   }
+
+  it('each of two in a pipeline hears of its own when their session is ended on purpose (R14)', async () => {
+    const client = await lab.connect({ pipeline: true, failover: { commitOutcome: 'token' } });
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    // From the first answer on only the server's last words get through.
+    const answered = onMessage(lab.proxy, { from: 'server', type: 'C', text: 'INSERT' }, (connection) => {
+      lab.proxy.onBackendMessage = (type, _body, from) =>
+        from === connection && type !== 'E' ? 'drop' : undefined;
+      return 'drop';
+    });
+    const first = settle(client.query(`INSERT INTO note VALUES ('first')`));
+    const second = settle(client.query(`INSERT INTO note SELECT 'second' FROM pg_sleep(60)`));
+    const third = settle(client.query('SELECT 1'));
+    await answered;
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'`,
+      );
+      return rowCount === 1;
+    });
+    await lab.primary.query('SELECT pg_terminate_backend($1)', [rows[0]!.pid]);
+    expect((await first).error).toMatchObject({ kind: 'result-lost', outcome: 'committed' });
+    expect((await second).error).toMatchObject({ code: '57P01', severity: 'FATAL' });
+    expect((await third).error).toMatchObject({ message: 'Connection terminated unexpectedly' });
+    expect(await lab.notes()).toEqual(['first']);
+  });
 });
