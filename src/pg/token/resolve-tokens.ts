@@ -17,9 +17,6 @@ export interface TokensResolution {
   readonly reason: TokensReason;
 }
 
-/** A prepared transaction holds its token: who asks for that waits until it is over. */
-const PREPARED_WAIT_MILLIS = 500;
-
 /**
  * Finds out by the tokens of all attempts what became of a unit (R3, R6): it took effect if any of them did. Not committed
  * only if each is fenced: the first may have committed on a branch of the history that only this server follows.
@@ -50,15 +47,13 @@ async function resolvePrepared(
   token: string,
   preparedAs: string,
 ): ReturnType<typeof resolveToken> {
-  const { runner, signal } = question;
-  for (;;) {
-    const shortly = AbortSignal.any([signal, AbortSignal.timeout(PREPARED_WAIT_MILLIS)]);
-    const resolution = await resolveToken({ ...question, token, signal: shortly });
-    if (resolution.reason !== 'still-in-progress' || signal.aborted) {
-      // Without an xid there was no token to hold, and the name is taken all the same: by this one, or by somebody else's.
-      const isUnclear = resolution.outcome === 'fenced' && (await isPrepared(runner, preparedAs));
-      return isUnclear ? { outcome: 'unknown', reason: resolution.reason } : resolution;
-    }
-    if (await isPrepared(runner, preparedAs)) return { outcome: 'committed', reason: 'token-committed' };
-  }
+  const { runner } = question;
+  const resolution = await resolveToken({
+    ...question,
+    token,
+    hasTakenEffect: async () => await isPrepared(runner, preparedAs),
+  });
+  // Without an xid there was no token to hold, and the name is taken all the same: by this one, or by somebody else's.
+  const isUnclear = resolution.outcome === 'fenced' && (await isPrepared(runner, preparedAs));
+  return isUnclear ? { outcome: 'unknown', reason: resolution.reason } : resolution;
 }

@@ -27,6 +27,11 @@ export interface TokenInDoubt extends FenceOptions {
    * It is ended if it stands in the way. That it is gone in any case, and its locks with it, is not promised.
    */
   readonly backend: BackendIdentity | null;
+  /**
+   * Is asked while the transaction in doubt, whose backend is gone, still holds its token. True: it took effect as far as it
+   * was to, as a PREPARE TRANSACTION does. Default: never.
+   */
+  readonly hasTakenEffect?: () => Promise<boolean>;
 }
 
 /** Why; stable names, for events and tests. */
@@ -80,16 +85,21 @@ type Attempt = { readonly kind: 'answered'; readonly word: string | null } | { r
  * says nothing: then ask again on another connection (R10).
  */
 export async function resolveToken(inDoubt: TokenInDoubt): Promise<TokenResolution> {
-  const { runner, backend, signal, sleep = pause } = inDoubt;
+  const { runner, backend, signal, sleep = pause, hasTakenEffect } = inDoubt;
   let waitedFor: 'still-in-progress' | 'waiting-for-sync' = 'still-in-progress';
   const question = new Question(inDoubt);
   try {
     for (;;) {
       const attempt = await question.ask();
       if (attempt.kind === 'answered') return resolution(attempt.word);
+      let isGone = true;
       if (backend !== null) {
         const fence = await fenceBackend(runner, backend, { signal, sleep });
         waitedFor = fence === 'waiting-for-sync' ? fence : 'still-in-progress';
+        isGone = fence === 'gone';
+      }
+      if (isGone && question.hasWaited && hasTakenEffect !== undefined) {
+        if (await abortable(hasTakenEffect(), signal)) return resolution('committed');
       }
       // Also when it has gone: a prepared transaction outlives its backend.
       await sleep(PAUSE_MILLIS, signal);

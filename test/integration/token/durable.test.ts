@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { resolveTokens } from '../../../src/pg/token/resolve-tokens.ts';
 import { TokenKeys, tokenText } from '../../../src/pg/token/token-key.ts';
 import { askTokenPresence } from '../../../src/pg/token/token-presence.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -15,7 +16,11 @@ async function write(client: pg.Client, token: string): Promise<void> {
 }
 
 describe('the token of a COMMIT that waits for its synchronous standby', () => {
-  const lab = FailoverLab.forThisSuite({ synchronous: true, tokens: false });
+  const lab = FailoverLab.forThisSuite({
+    synchronous: true,
+    tokens: false,
+    settings: { max_prepared_transactions: 5 },
+  });
 
   beforeEach(async () => {
     await installTokens(lab.primary);
@@ -59,6 +64,37 @@ describe('the token of a COMMIT that waits for its synchronous standby', () => {
     await commit;
     expect((await client.query('SELECT 1')).rowCount).toBe(1);
     expect(await resolve(lab, token)).toMatchObject({ outcome: 'committed' });
+  });
+
+  it('of a PREPARE TRANSACTION is waited for as long, and then it is prepared', async () => {
+    const client = await lab.stock();
+    const token = keyAt();
+    const backend = await backendOf(client);
+    await write(client, token);
+    await lab.primary.freezeWalSender();
+    const prepare = settle(client.query(`PREPARE TRANSACTION 'slow'`));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(`SELECT FROM pg_prepared_xacts WHERE gid = 'slow'`);
+      return rowCount === 1;
+    });
+    let isOver = false;
+    const answer = resolveTokens({
+      keys: [Buffer.from(token.replaceAll('-', ''), 'hex')],
+      preparedAs: 'slow',
+      runner: sqlRunnerOver(await lab.stock()),
+      schema: 'holdfast',
+      backend,
+      signal: AbortSignal.timeout(20_000),
+    }).finally(() => {
+      isOver = true;
+    });
+    // All the while nobody else has it.
+    await lab.primary.query('SELECT pg_sleep(1)');
+    expect(isOver).toBe(false);
+    lab.primary.thawWalSender();
+    expect(await answer).toEqual({ outcome: 'committed', reason: 'token-committed' });
+    await prepare;
+    await (await lab.stock()).query(`ROLLBACK PREPARED 'slow'`);
   });
 
   it('whose wait was broken off is not called committed before a standby has it', async () => {

@@ -98,6 +98,30 @@ describe.each(['15', '18'])('the token of a transaction on PostgreSQL %s', (vers
     });
   });
 
+  it('nor does one whose fence is purged while it puts its token: the watermark is read behind the insert', async () => {
+    const [client, purger] = [await lab.stock(), await lab.stock({ ...lab.primary.superuserConfig() })];
+    const token = keyAt(Date.now() - 7_200_000);
+    await client.query('BEGIN');
+    await client.query(`INSERT INTO note VALUES ('a')`);
+    expect(await resolve(lab, token)).toEqual(FENCED);
+    // The insert waits for this lock; what was read before it would be read before the purge.
+    await purger.query('BEGIN; LOCK TABLE holdfast.token IN SHARE ROW EXCLUSIVE MODE');
+    const putting = settle(put(client, token));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%put_token%'`,
+      );
+      return rowCount === 1;
+    });
+    await purger.query('SELECT holdfast.purge_tokens(3600000, 1000)');
+    await purger.query('COMMIT');
+    expect(await rowOf(lab.primary, token)).toBeUndefined();
+    expect((await putting).error).toMatchObject({ code: 'HF001' });
+    expect((await client.query('COMMIT')).command).toBe('ROLLBACK');
+    expect(await lab.notes()).toEqual([]);
+    await setWatermark(lab.primary, 0);
+  });
+
   it('a living backend that stands in the way is ended', async () => {
     const client = await lab.stock();
     const token = keyAt();
