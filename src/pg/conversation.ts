@@ -174,6 +174,31 @@ export class Conversation implements Responder {
     return true;
   }
 
+  /**
+   * A notice for the application. It has its place in an answer that is kept back; of a unit that runs again those that were
+   * given in front of its loss are not given twice.
+   */
+  notice(bytes: Buffer, start: number, end: number): boolean | Buffer {
+    const unit = this.#pending[0];
+    if (unit === undefined) return true;
+    unit.notices++;
+    if (unit.held !== null) return this.#hold(unit, unit.held, bytes, start, end);
+    if (unit.notices <= unit.noticesGiven) return false;
+    unit.noticesGiven = unit.notices;
+    return true;
+  }
+
+  /**
+   * A notification. The server sends it outside of transactions only: behind what is kept back of an answer it says that all
+   * of that is committed, and has its place there.
+   */
+  notification(bytes: Buffer, start: number, end: number): boolean | Buffer {
+    const unit = this.#pending[0];
+    const held = unit?.held ?? null;
+    if (unit === undefined || held === null || held.length === 0) return true;
+    return this.#hold(unit, held, bytes, start, end);
+  }
+
   /** Of a unit that gives more than it was asked for: all of it is kept, and the application is given its own part. */
   #recorded(
     unit: PgUnit,
@@ -202,6 +227,7 @@ export class Conversation implements Responder {
     held.push(bytes, start, end);
     if (held.length <= MAX_HELD_BYTES) return false;
     unit.held = null;
+    unit.noticesGiven = unit.notices;
     const given = held.take();
     this.#digestGiven(unit, given, 'nothing');
     return given;
@@ -212,8 +238,11 @@ export class Conversation implements Responder {
     this.#answer.begin(keeps);
     for (let at = 0; at < given.length;) {
       const next = at + 1 + given.readUInt32BE(at + 1);
-      digestMessage(this.#digest, given[at]!, given, at, next);
-      this.#answer.add(given[at]!, given, at, next);
+      const type = given[at]!;
+      if (type !== BackendType.NoticeResponse && type !== BackendType.NotificationResponse) {
+        digestMessage(this.#digest, type, given, at, next);
+        this.#answer.add(type, given, at, next);
+      }
       at = next;
     }
   }

@@ -357,9 +357,11 @@ export class LogicalSession
     return this.traffic.deliver(bytes);
   }
 
-  asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean {
+  asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
     // While recovering, notices and notifications are those of the driver's own statements and of the replay (T9).
     if (this.#state.kind !== 'online') return false;
+    if (type === BackendType.NoticeResponse) return this.conversation.notice(bytes, start, end);
+    if (type === BackendType.NotificationResponse) return this.conversation.notification(bytes, start, end);
     if (type === BackendType.ParameterStatus) {
       const { name, value } = readParameter(bytes, start + 5, end);
       this.#link.parameters.told(name, value);

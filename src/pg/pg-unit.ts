@@ -43,6 +43,9 @@ export interface PgUnit extends Unit {
   token: UnitToken | null;
   /** Keys of the tokens of all attempts to run it, this one included: each must be asked for before it runs again (R6). */
   tokenKeys: readonly Buffer[];
+  /** Notices that came with its answer in this run, and how many of them the application was given in any run. */
+  notices: number;
+  noticesGiven: number;
   /** What of its answer is kept back until it is complete, so that it may run again; null if it is handed on as it comes. */
   held: HeldAnswer | null;
   /** It went out with more columns than the application asked for; null if it did not. */
@@ -93,6 +96,8 @@ export function makeUnit(simple: boolean, start: number, synthetic: Buffer | nul
     hasMarkInside: false,
     token: null,
     tokenKeys: NO_KEYS,
+    notices: 0,
+    noticesGiven: 0,
     held: null,
     recorded: null,
     isNotRecordable: false,
@@ -125,6 +130,7 @@ export function sendAgain(unit: PgUnit): void {
   unit.hasMarkInside = false;
   unit.countedAsRead = false;
   unit.token = null;
+  unit.notices = 0;
   unit.held = null;
   unit.recorded = null;
   unit.changedRows = false;

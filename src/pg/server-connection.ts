@@ -18,8 +18,8 @@ import type { Transport } from './transport.ts';
 export interface ConnectionOwner {
   /** Whole messages for the application. False: stop reading until `resume`. */
   deliver(bytes: Buffer): boolean;
-  /** NoticeResponse, NotificationResponse, ParameterStatus. Return true to hand it to the application. */
-  asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean;
+  /** NoticeResponse, NotificationResponse, ParameterStatus. Return as `message` does. */
+  asynchronous(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer;
   lost(loss: ConnectionLoss): void;
   drained(): void;
 }

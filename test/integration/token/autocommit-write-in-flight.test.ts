@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { describe, expect, it } from 'vitest';
 import type { CommitResolved } from '../../../src/events.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
@@ -33,7 +34,20 @@ const FORMS: readonly { readonly name: string; readonly run: (client: WatchedCli
   ];
 
 describe('R3: an autocommit write is in flight', () => {
-  const lab = FailoverLab.forThisSuite({ tokens: true });
+  const lab = FailoverLab.forThisSuite({
+    tokens: true,
+    setUp: `
+      CREATE TABLE gate ();
+      CREATE FUNCTION told(text) RETURNS text LANGUAGE plpgsql AS $$
+        BEGIN
+          RAISE NOTICE 'first %', $1;
+          PERFORM FROM gate;
+          RAISE NOTICE 'second %', $1;
+          PERFORM pg_notify('told', $1);
+          INSERT INTO note VALUES ($1);
+          RETURN $1;
+        END $$;`,
+  });
 
   async function connect(): Promise<WatchedClient & { readonly verdicts: string[] }> {
     const client = await lab.connect({ failover: { commitOutcome: 'token' } });
@@ -105,4 +119,61 @@ describe('R3: an autocommit write is in flight', () => {
     expect((await third).error).toMatchObject({ message: 'Connection terminated unexpectedly' });
     expect(await lab.notes()).toEqual(['first']);
   });
+
+  /** Everything the application hears of one query, in its order. */
+  function trace(client: pg.Client): unknown[] {
+    const heard: unknown[] = [];
+    client.on('notice', ({ message }) => heard.push(message));
+    client.on('notification', ({ payload }) => heard.push(`notified ${payload}`));
+    return heard;
+  }
+
+  const TELLS = `SELECT told('a') UNION ALL SELECT told('b')`;
+
+  it.each([TELLS, `${TELLS} ORDER BY 1`, `${TELLS}; SELECT 1`])(
+    'its notices and notifications have their places: %s',
+    async (text) => {
+      const run = async (client: pg.Client): Promise<unknown[]> => {
+        await client.query('LISTEN told');
+        const heard = trace(client);
+        const query = client.query(new pg.Query(text));
+        query.on('row', (row) => heard.push(row));
+        await new Promise((resolve) => query.on('end', resolve));
+        heard.push('end');
+        await client.query('UNLISTEN told');
+        return heard;
+      };
+      const expected = await run(await lab.stock());
+      expect(expected).toContain('notified b');
+      expect(await run(await connect())).toEqual(expected);
+      expect(await lab.notes()).toEqual(['a', 'a', 'b', 'b']);
+    },
+  );
+
+  it.each(['by itself', 'in a transaction'])(
+    'one that runs again %s gives its notices once',
+    async (where) => {
+      const client = await connect();
+      const heard = trace(client);
+      await client.query('LISTEN told');
+      if (where !== 'by itself') await client.query('BEGIN');
+      const gate = await lab.stock();
+      await gate.query('BEGIN; LOCK TABLE gate');
+      const write = client.query(`SELECT told('a')`);
+      await waitFor(async () => {
+        const { rowCount } = await lab.primary.query(
+          `SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%told%'`,
+        );
+        return rowCount === 1;
+      });
+      const before = where === 'by itself' ? [] : ['first a'];
+      if (where !== 'by itself') await waitFor(() => heard.length === 1);
+      expect(heard).toEqual(before);
+      await lab.replacePrimary();
+      await write;
+      if (where !== 'by itself') await client.query('COMMIT');
+      expect(heard).toEqual(['first a', 'second a', 'notified a']);
+      expect(await lab.notes()).toEqual(['a']);
+    },
+  );
 });
