@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { CommitResolved } from '../../../src/events.ts';
+import type { ClientConfig } from '../../../src/pg.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
-import { loseAnswers, loseQuestions, onMessage } from '../../support/on-message.ts';
+import { loseAnswers, loseQuestions, onMessage, onMessageOfAny } from '../../support/on-message.ts';
+import { rejectionOf, settle } from '../../support/settle.ts';
 
 interface Form {
   readonly name: string;
@@ -38,8 +40,10 @@ const FORMS: readonly Form[] = [
 describe('R6: a COMMIT with a token is in flight', () => {
   const lab = FailoverLab.forThisSuite({ tokens: true });
 
-  async function beginWork(): Promise<WatchedClient & { readonly verdicts: string[] }> {
-    const client = await lab.connect({ failover: { commitOutcome: 'token' } });
+  async function beginWork(
+    config: ClientConfig = {},
+  ): Promise<WatchedClient & { readonly verdicts: string[] }> {
+    const client = await lab.connect({ ...config, failover: { commitOutcome: 'token' } });
     const verdicts: string[] = [];
     client.failover!.on('commitResolved', ({ outcome, reason }: CommitResolved) =>
       verdicts.push(`${outcome} ${reason}`),
@@ -145,6 +149,89 @@ describe('R6: a COMMIT with a token is in flight', () => {
     await client.query(`INSERT INTO note VALUES ('later')`);
     await client.query('COMMIT');
     expect(await lab.notes()).toEqual(['a', 'b', 'later']);
+  });
+
+  it('a string with its COMMIT that failed is replayed as it failed', async () => {
+    const client = await lab.connect({ failover: { commitOutcome: 'token' } });
+    const text = `BEGIN; SAVEPOINT s; INSERT INTO note VALUES ('a') RETURNING text; SELECT 1 / 0; COMMIT`;
+    expect(await rejectionOf(client.query(text))).toMatchObject({ code: '22012' });
+    await lab.replacePrimary();
+    await client.query('ROLLBACK TO s');
+    await client.query(`INSERT INTO note VALUES ('b')`);
+    await client.query('COMMIT');
+    expect(await lab.notes()).toEqual(['b']);
+  });
+
+  it('a string whose token alone met a lock is not left half-way: it runs again without', async () => {
+    const client = await lab.connect({ failover: { commitOutcome: 'token' } });
+    await client.query(`SET lock_timeout = '50ms'`);
+    const locker = await lab.stock({ ...lab.primary.superuserConfig() });
+    await locker.query('BEGIN; LOCK TABLE holdfast.token IN SHARE MODE');
+    await client.query(`BEGIN; INSERT INTO note VALUES ('a'); COMMIT`);
+    await locker.query('COMMIT');
+    await client.query(`INSERT INTO note VALUES ('b')`);
+    expect(await lab.notes()).toEqual(['a', 'b']);
+  });
+
+  describe('while it is being found out what became of it', () => {
+    /** The question is on its way to the new primary; `release` lets it arrive. */
+    async function asking(
+      client: WatchedClient,
+      lose: 'question' | 'answer',
+    ): Promise<{ committed: ReturnType<typeof settle>; release: () => void }> {
+      const lost =
+        lose === 'question'
+          ? loseQuestions(lab.proxy)
+          : onMessage(lab.proxy, { from: 'server', type: 'C', text: 'COMMIT' }, (from) =>
+              loseAnswers(lab.proxy, from),
+            );
+      const committed = settle(client.query('COMMIT'));
+      await lost;
+      const wanted = { from: 'client', type: 'P', text: 'resolve_token' } as const;
+      const asked = onMessageOfAny(lab.standbyProxies, wanted, 'hold');
+      await lab.replacePrimary();
+      const connection = await asked;
+      return {
+        committed,
+        release: () => {
+          connection.release();
+        },
+      };
+    }
+
+    it('end() ends, and the COMMIT is said to be unknown', async () => {
+      const client = await beginWork();
+      const { committed } = await asking(client, 'answer');
+      await client.end();
+      expect((await committed).error).toBeDefined();
+      expect(await lab.notes()).toEqual(['a', 'b']);
+    });
+
+    it('end() of the pool waits for who has it, and he hears what became of it', async () => {
+      const pool = lab.pool({ failover: { commitOutcome: 'token' } });
+      const client = await pool.connect();
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('a')`);
+      const { committed, release } = await asking(client as unknown as WatchedClient, 'answer');
+      const ended = pool.end();
+      release();
+      expect((await committed).error).toBeUndefined();
+      client.release();
+      await ended;
+      expect(await lab.notes()).toEqual(['a']);
+    });
+
+    it.each([
+      { lose: 'question', what: 'never arrived is not brought back', written: [] },
+      { lose: 'answer', what: 'took effect stays', written: ['a', 'b'] },
+    ] as const)('one that was given up and $what, and the session goes on', async ({ lose, written }) => {
+      const client = await beginWork({ query_timeout: 1_000 });
+      const { committed, release } = await asking(client, lose);
+      expect((await committed).error).toMatchObject({ message: 'Query read timeout' });
+      release();
+      expect((await client.query('SELECT 1 AS one')).rows).toEqual([{ one: 1 }]);
+      expect(await lab.notes()).toEqual(written);
+    });
   });
 
   it('a transaction that has only read goes without', async () => {

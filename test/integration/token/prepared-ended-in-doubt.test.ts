@@ -63,4 +63,19 @@ describe('a COMMIT PREPARED or ROLLBACK PREPARED is in flight', () => {
     await client.query(`COMMIT PREPARED 'three'`);
     expect(await lab.notes()).toEqual(['a']);
   });
+
+  it('a name that was used again stands for the tokens of the first no longer', async () => {
+    const client = await lab.connect();
+    await prepare(client, 'again');
+    await client.query(`COMMIT PREPARED 'again'`);
+    const other = await lab.stock();
+    await other.query(`BEGIN; INSERT INTO note VALUES ('b'); PREPARE TRANSACTION 'again'`);
+    const lost = loseQuestions(lab.proxy);
+    const pending = settle(client.query(`COMMIT PREPARED 'again'`));
+    await lost;
+    await other.query(`ROLLBACK PREPARED 'again'`);
+    await lab.replacePrimary();
+    expect((await pending).error).toMatchObject({ code: '08007', outcome: 'unknown' });
+    expect(await lab.notes()).toEqual(['a']);
+  });
 });
