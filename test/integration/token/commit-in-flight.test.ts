@@ -151,6 +151,32 @@ describe('R6: a COMMIT with a token is in flight', () => {
     expect(await lab.notes()).toEqual(['a', 'b', 'later']);
   });
 
+  it('lost on one server and committed on the next, whose answer is lost as well: the third knows (A→B→C)', async () => {
+    const client = await beginWork();
+    const first = lab.primary;
+    await lab.shipAll();
+    await first.freezeWalSender();
+    const wanted = { from: 'server', type: 'C', text: 'COMMIT' } as const;
+    const lost = onMessage(lab.proxy, wanted, (from) => loseAnswers(lab.proxy, from));
+    const committed = client.query('COMMIT');
+    await lost;
+    const second = lab.standbyProxies[0]!;
+    const lostAgain = onMessage(
+      second,
+      { ...wanted, after: 1 }, // The first one is the resolver's.
+      (from) => loseAnswers(second, from),
+    );
+    await first.kill();
+    await lab.cluster.failover();
+    await lostAgain;
+    second.onBackendMessage = undefined;
+    await lab.cluster.rejoin(first);
+    await lab.replacePrimary();
+    await committed;
+    expect(client.verdicts).toEqual(['not-committed token-fenced', 'committed token-committed']);
+    expect(await lab.notes()).toEqual(['a', 'b']);
+  });
+
   it('a string with its COMMIT that failed is replayed as it failed', async () => {
     const client = await lab.connect({ failover: { commitOutcome: 'token' } });
     const text = `BEGIN; SAVEPOINT s; INSERT INTO note VALUES ('a') RETURNING text; SELECT 1 / 0; COMMIT`;
