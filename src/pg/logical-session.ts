@@ -483,7 +483,7 @@ export class LogicalSession
     if (this.#state.kind === 'closed') return;
     this.commits.hold.abandon(this.cause);
     if (this.#isOver()) return;
-    const before = known === null ? null : this.#responder.firstWords(known, lossError(loss));
+    const before = known === null ? null : this.responder.firstWords(known, lossError(loss));
     if (before !== null) this.deliver(before);
     if (this.#isOver()) return;
     const words = loss.fatalMessage;

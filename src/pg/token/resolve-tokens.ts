@@ -1,4 +1,5 @@
 import { isPrepared } from '../prepared-transaction.ts';
+import { runUntil } from '../question-in-doubt.ts';
 import { tokenText } from './token-key.ts';
 import { resolveToken, type TokenInDoubt, type TokenReason } from './token-resolver.ts';
 
@@ -47,11 +48,12 @@ async function resolvePrepared(
   token: string,
   preparedAs: string,
 ): ReturnType<typeof resolveToken> {
-  const { runner } = question;
+  const { runner, signal } = question;
+  const untilDeadline = runUntil(signal, runner);
   const resolution = await resolveToken({
     ...question,
     token,
-    hasTakenEffect: async () => await isPrepared(runner, preparedAs),
+    hasTakenEffect: async () => await isPrepared(untilDeadline, preparedAs),
   });
   // Without an xid there was no token to hold, and the name is taken all the same: by this one, or by somebody else's.
   const isUnclear = resolution.outcome === 'fenced' && (await isPrepared(runner, preparedAs));

@@ -98,9 +98,7 @@ export async function resolveToken(inDoubt: TokenInDoubt): Promise<TokenResoluti
         waitedFor = fence === 'waiting-for-sync' ? fence : 'still-in-progress';
         isGone = fence === 'gone';
       }
-      if (isGone && question.hasWaited && hasTakenEffect !== undefined) {
-        if (await abortable(hasTakenEffect(), signal)) return resolution('committed');
-      }
+      if (isGone && question.hasWaited && (await hasTakenEffect?.()) === true) return resolution('committed');
       // Also when it has gone: a prepared transaction outlives its backend.
       await sleep(PAUSE_MILLIS, signal);
       signal.throwIfAborted();
