@@ -4,14 +4,18 @@ import type { FinalState } from './history.ts';
 import { OPENING_BALANCE } from './workloads/bank.ts';
 
 const WORKING = `SELECT FROM pg_stat_activity WHERE usename = 'app' AND state = 'active'`;
+/** Their clients are gone: they commit nothing, and may be in the way of those that do. */
+const END_WHO_WAITS = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+  WHERE usename = 'app' AND state LIKE 'idle in transaction%'`;
 
 /** Reads it from the last primary, past the driver. */
 export async function readFinalState(node: PostgresNode): Promise<FinalState> {
   // A backend whose client is gone may still be about to commit something, which then would be there once too often.
-  await waitFor(async () => (await node.query(WORKING)).rowCount === 0, {
-    timeoutMillis: 30_000,
-    message: 'the last backends of the workers to be done',
-  });
+  const isQuiet = async (): Promise<boolean> => {
+    await node.query(END_WHO_WAITS);
+    return (await node.query(WORKING)).rowCount === 0;
+  };
+  await waitFor(isQuiet, { timeoutMillis: 30_000, message: 'the last backends of the workers to be done' });
   return await node.withClient(async (client) => {
     const rowsOf = async <R extends object>(sql: string): Promise<R[]> => (await client.query<R>(sql)).rows;
     const lists = await rowsOf<{ key: number; elements: number[] }>('SELECT key, elements FROM list');
