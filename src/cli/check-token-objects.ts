@@ -111,8 +111,7 @@ export async function checkTokenObjects(ask: Ask, { schema, roles }: CheckOption
       view['triggers'] !== null
     )
       problems.push('new_token is not as this version of holdfast makes it: drop it, and run init again');
-    else if (view['open'] !== 'true')
-      problems.push(`public may not insert into new_token${FOR_WHOM}`);
+    else if (view['open'] !== 'true') problems.push(`public may not insert into new_token${FOR_WHOM}`);
   }
 
   const functions = await ask(FUNCTIONS_SQL, [schema]);

@@ -117,7 +117,10 @@ export class TokenKeeper {
       case 'inside':
         if (unit.simple) {
           const { from, text } = queryIn(view);
-          return Buffer.concat([view.subarray(0, from), messages.behindQuery(text, token.key, changesRows(unit))]);
+          return Buffer.concat([
+            view.subarray(0, from),
+            messages.behindQuery(text, token.key, changesRows(unit)),
+          ]);
         }
         if (!unit.closed) return view;
         if (!mayCarry(unit)) {

@@ -280,8 +280,7 @@ export function createTokenObjectsSql({ schema, roles = [] }: TokenObjectsOption
     `GRANT SELECT ON SEQUENCE ${watermark} TO PUBLIC;`,
     `GRANT INSERT (token) ON TABLE ${view} TO PUBLIC;`,
     ...functions.map(
-      (one) =>
-        `GRANT EXECUTE ON FUNCTION ${signature(one)} TO ${isForEverybody(one) ? 'PUBLIC' : grantees};`,
+      (one) => `GRANT EXECUTE ON FUNCTION ${signature(one)} TO ${isForEverybody(one) ? 'PUBLIC' : grantees};`,
     ),
   ].join('\n');
 }

@@ -9,7 +9,15 @@ import type { TokenTime } from './token-key.ts';
 import { TABLE_NAME, VIEW_NAME, WATERMARK_NAME } from './token-objects.ts';
 
 /** What of the tokens' objects may be missing. */
-export const TOKEN_PARTS = ['schema', 'table', 'watermark', 'view', 'put_token', 'refuse_token', 'resolve_token'] as const;
+export const TOKEN_PARTS = [
+  'schema',
+  'table',
+  'watermark',
+  'view',
+  'put_token',
+  'refuse_token',
+  'resolve_token',
+] as const;
 export type TokenPart = (typeof TOKEN_PARTS)[number];
 
 /** `absent`: there is none. `forbidden`: the role may not use it. `unlogged`: a crash would empty it. */
@@ -78,7 +86,8 @@ export async function askTokenPresence(runner: SqlRunner, schema: string): Promi
 }
 
 function readPresence(row: SqlRow): TokenPresence {
-  const [usage, table, watermark, maySee, watermarkMillis, view, put, refuse, resolve, purge, serverMillis] = row;
+  const [usage, table, watermark, maySee, watermarkMillis, view, put, refuse, resolve, purge, serverMillis] =
+    row;
   const missing: MissingPart[] = [];
   const check = (part: TokenPart, seen: string | null | undefined): void => {
     if (seen === null || seen === undefined) missing.push({ part, why: 'absent' });

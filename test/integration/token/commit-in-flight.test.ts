@@ -163,13 +163,15 @@ describe('R6: a COMMIT with a token is in flight', () => {
     const second = lab.standbyProxies[0]!;
     // Its own COMMIT is the one behind its token: the resolver commits as well.
     const lostAgain = onMessage(second, { from: 'client', type: 'B', text: 'holdfast_token' }, 'pass').then(
-      async (session) => { await new Promise<void>((resolve) => {
+      async (session) => {
+        await new Promise<void>((resolve) => {
           second.onBackendMessage = (type, body, from) => {
             if (from !== session || type !== 'C' || !body.includes('COMMIT')) return undefined;
             resolve();
             return loseAnswers(second, session);
           };
-        }); },
+        });
+      },
     );
     await first.kill();
     await lab.cluster.failover();

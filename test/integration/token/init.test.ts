@@ -108,10 +108,7 @@ describe.each(['15', '18'])('npx holdfast init on PostgreSQL %s', (version) => {
       'ALTER VIEW holdfast.new_token ALTER COLUMN fenced DROP DEFAULT',
       'new_token is not as this version of holdfast makes it',
     ],
-    [
-      'REVOKE INSERT (token) ON holdfast.new_token FROM PUBLIC',
-      'public may not insert into new_token',
-    ],
+    ['REVOKE INSERT (token) ON holdfast.new_token FROM PUBLIC', 'public may not insert into new_token'],
     [
       'REVOKE EXECUTE ON FUNCTION holdfast.refuse_token() FROM PUBLIC',
       'public may not execute refuse_token()',

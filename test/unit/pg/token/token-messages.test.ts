@@ -89,7 +89,9 @@ describe('the messages that carry a token', () => {
         formats: [1, 1],
       };
       expect(binds(messages.behind(own, key, true, true))).toEqual([unnamed]);
-      expect(binds(messages.behind(own, key, false, true))).toEqual([{ ...unnamed, portal: 'holdfast_token' }]);
+      expect(binds(messages.behind(own, key, false, true))).toEqual([
+        { ...unnamed, portal: 'holdfast_token' },
+      ]);
       expect(binds(messages.behindQuery('INSERT', key, true))).toEqual([unnamed]);
     }
   });
