@@ -1,5 +1,6 @@
 import type { Acknowledge } from '../options.ts';
 import type { UnitCompleted } from './conversation.ts';
+import type { PgUnit } from './pg-unit.ts';
 
 /** For which of a session's transactions a standby must have them before they are acknowledged. */
 export class AcknowledgeMode {
@@ -13,14 +14,20 @@ export class AcknowledgeMode {
     this.#default = configured;
   }
 
+  /** True if what this unit is about to commit would be held. It has not ended yet. */
+  isReplicated(unit: PgUnit): boolean {
+    if ((this.#own ?? this.#default) === 'replicated') return true;
+    return unit.texts.some((text) => text.acknowledgeSettings.includes('replicated'));
+  }
+
   /** True if what this unit has committed, if it has, is to be held. Called for each unit, in order. */
   completed({ unit, wasOpen, ended }: Pick<UnitCompleted, 'unit' | 'wasOpen' | 'ended'>): boolean {
     if (!wasOpen) this.#reset();
     for (const text of unit.texts) {
       if (unit.error === null) {
         for (const setting of text.acknowledgeSettings) {
-          // Of several transactions in one string it may stand in another one.
-          if (setting !== 'replicated' && unit.committed) continue;
+          // Of several transactions in one string it may stand in another one; and what was only parsed sets nothing.
+          if (setting !== 'replicated' && (unit.committed || unit.completions === 0)) continue;
           this.#own = setting === 'default' ? null : setting;
           this.#hasAsked ||= setting === 'replicated';
         }

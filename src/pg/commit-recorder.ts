@@ -69,23 +69,39 @@ export class CommitRecorder {
     return !wasOpen && status === IDLE && unit.error === null ? this.#statement(unit) : null;
   }
 
-  /** The connection is lost, and the first pending unit had been answered in part: that may have said that it is committed. */
-  lost(pending: readonly PgUnit[], isOpen: boolean, journal: readonly PgUnit[]): void {
-    const [unit] = pending;
-    if (!this.#isOn || unit === undefined) return;
+  /**
+   * The connection is lost, and this first pending unit had been answered in part: that may have said that it is committed.
+   * `isHeld`, and returns: as `completed`.
+   */
+  lost(
+    unit: PgUnit,
+    isOpen: boolean,
+    journal: readonly PgUnit[],
+    isHeld = false,
+  ): CommittedTransaction | 'unknown' | null {
+    if (!this.#isOn && !isHeld) return null;
     const proof = proofOf(unit);
-    if (proof === 'committed' && isOpen) this.#endedTransaction(unit, journal);
-    else if (proof === 'committed' || (proof === 'completed' && !isOpen)) this.#statement(unit);
+    if (proof === 'committed' && isOpen) return this.#endedTransaction(unit, journal);
+    const isStatement = proof === 'committed' || (proof === 'completed' && !isOpen);
+    return isStatement ? this.#statement(unit) : null;
   }
 
-  /** It was found out on this server that a COMMIT in doubt had taken effect (A5): the application is told so now. */
-  resolved(unit: PgUnit, journal: readonly PgUnit[], mark: CommitMark | null): void {
-    if (!this.#isOn) return;
+  /**
+   * It was found out on this server that a COMMIT in doubt had taken effect (A5): the application is told so now. `isHeld`, and
+   * returns: as `completed`.
+   */
+  resolved(
+    unit: PgUnit,
+    journal: readonly PgUnit[],
+    mark: CommitMark | null,
+    isHeld = false,
+  ): CommittedTransaction | 'unknown' | null {
+    if (!this.#isOn && !isHeld) return null;
     const units = [...journal, unit];
     // What was pipelined in front of the COMMIT and never answered could not be compared if it ran again.
     const isComplete = journal.every(({ digest, synthetic }) => digest !== null || synthetic !== null);
     // By whichever of them: it was found with all of them.
-    this.#add(unit, { units, isComplete, mark: () => mark, isWrite: true }, unit.tokenKeys);
+    return this.#add(unit, { units, isComplete, mark: () => mark, isWrite: true }, unit.tokenKeys);
   }
 
   #endedTransaction(unit: PgUnit, journal: readonly PgUnit[]): CommittedTransaction | 'unknown' | null {

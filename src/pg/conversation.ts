@@ -26,15 +26,14 @@ export interface UnitCompleted {
 }
 
 export interface ConversationListener {
-  /** A unit's answer is complete and journalled. Returns what to give the application behind it, or null. */
-  unitCompleted(completed: UnitCompleted): Buffer | null;
-  /**
-   * Takes the end of the unit's answer, with what comes directly in front of it and behind it, to hold it back. Returns what
-   * to deliver in its place, or null.
-   */
-  holdsAnswer(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null;
+  /** A unit's answer is complete and journalled. Returns what to give the application behind it. */
+  unitCompleted(completed: UnitCompleted): readonly Buffer[];
+  /** The end of the unit's answer is to be held back. */
+  isToBeHeld(unit: PgUnit): boolean;
+  /** Takes the rest of its answer for that. Returns what to deliver in its place. */
+  holdAnswer(unit: PgUnit, status: number, rest: Buffer): Buffer;
   /** A unit that ran again gave other results; its answer was swallowed. Returns what to give instead (R5). */
-  unitDiverged(unit: PgUnit, status: number): Buffer;
+  unitDiverged(unit: PgUnit, status: number): readonly Buffer[];
   /** The same of a unit whose end waits for the application: returns the error now, its end comes by `unitDiverged`. */
   openUnitDiverged(unit: PgUnit): Buffer;
   /** A message of the mark that rides inside a unit. */
@@ -247,7 +246,7 @@ export class Conversation implements Responder {
     }
   }
 
-  ready(status: number): boolean | Buffer {
+  ready(status: number): boolean | Buffer | readonly Buffer[] {
     const unit = this.#pending[0];
     if (unit === undefined) return false;
     // Still pending if it is cut now: it runs again behind the replay, and only its end is handed on.
@@ -287,16 +286,12 @@ export class Conversation implements Responder {
     const chains = unit.committed && status !== IDLE && endingOf(unit) === 'commit-and-chain';
     const ended = journal.complete(unit, digest, chains);
     const behind = this.#listener.unitCompleted({ unit, status, wasOpen, ended, before });
-    const place = this.#listener.holdsAnswer(unit, status, given, behind);
-    if (place !== null) return place;
-    if (given === null && refusal === null && behind === null) return true;
-    return Buffer.concat([
-      given ?? NOTHING,
-      // What the server has said to the token it would have said to the COMMIT: a serialization failure, say.
-      refusal?.message ?? NOTHING,
-      endAnswer(status),
-      behind ?? NOTHING,
-    ]);
+    const isHeld = this.#listener.isToBeHeld(unit);
+    if (!isHeld && given === null && refusal === null && behind.length === 0) return true;
+    // What the server has said to the token it would have said to the COMMIT: a serialization failure, say.
+    let rest: Buffer = Buffer.concat([given ?? NOTHING, refusal?.message ?? NOTHING, endAnswer(status)]);
+    if (isHeld) rest = this.#listener.holdAnswer(unit, status, rest);
+    return behind.length === 0 ? rest : [rest, ...behind];
   }
 
   abandoned(): void {

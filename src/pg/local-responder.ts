@@ -20,6 +20,12 @@ export interface ResponderHost {
   doomEnded(): void;
   /** The driver has answered the unit itself. */
   unitAnswered(unit: PgUnit): void;
+  /** The unit was found committed, which is not enough: its answer is to be held back. */
+  isToBeHeld(unit: PgUnit): boolean;
+  /** Takes the answer for that. Returns what to deliver in its place. */
+  holdAnswer(unit: PgUnit, status: number, answer: Buffer): Buffer;
+  /** The same, where the session ends before that is known: nobody has found out where it is, or will. */
+  wouldBeHeld(unit: PgUnit): boolean;
   /** The reader of a unit that is not closed was given its error: he may never close it. */
   readerIsTold(unit: PgUnit): void;
 }
@@ -36,6 +42,8 @@ export class LocalResponder {
   #isDoomTold = false;
   /** What the last COMMIT was answered with in place of success, and the first unit that has come since; null if that was another statement. */
   #failedCommit: { readonly error: HoldfastError; readonly next: PgUnit | null } | null = null;
+  /** The last unit that the application has begun. */
+  #last: PgUnit | null = null;
 
   constructor(conversation: Conversation, passage: ErrorPassage, host: ResponderHost) {
     this.#conversation = conversation;
@@ -72,10 +80,16 @@ export class LocalResponder {
   /** The unit was answered with this error and not by a server: if it is a COMMIT, one directly behind it gets the same. */
   failed(unit: PgUnit, error: HoldfastError): void {
     const ending = endingOf(unit);
-    if (ending === 'commit' || ending === 'prepare') this.#failedCommit = { error, next: null };
+    if (ending !== 'commit' && ending !== 'prepare') return;
+    const { pending } = this.#conversation;
+    const at = pending.indexOf(unit);
+    // One that was pipelined behind it is known already. Behind an answer that was held back it may be over.
+    if (at >= 0) this.#failedCommit = { error, next: pending[at + 1] ?? null };
+    else if (this.#last === unit) this.#failedCommit = { error, next: null };
   }
 
   opened(unit: PgUnit): void {
+    this.#last = unit;
     if (this.#failedCommit?.next === null) this.#failedCommit = { ...this.#failedCommit, next: unit };
   }
 
@@ -94,11 +108,12 @@ export class LocalResponder {
   }
 
   clear(): void {
+    this.#last = null;
     this.#fates.clear();
   }
 
-  /** Answers to the units at the head whose fate is decided; null if there are none. */
-  settle(): Buffer | null {
+  /** Answers to the units at the head whose fate is decided. */
+  settle(): readonly Buffer[] {
     const answers: Buffer[] = [];
     for (;;) {
       const unit = this.#conversation.pending[0];
@@ -113,12 +128,14 @@ export class LocalResponder {
         this.#host.readerIsTold(unit);
         break;
       }
-      answers.push(this.#answer(unit, fate, this.#conversation.given));
+      const answer = this.#answer(unit, fate, this.#conversation.given);
+      const isHeld = fate === 'finish' && this.#host.isToBeHeld(unit);
+      answers.push(isHeld ? this.#host.holdAnswer(unit, IDLE, answer) : answer);
       this.#fates.delete(unit);
       this.#conversation.answered();
       this.#host.unitAnswered(unit);
     }
-    return answers.length === 0 ? null : Buffer.concat(answers);
+    return answers;
   }
 
   /**
@@ -147,7 +164,8 @@ export class LocalResponder {
     let told = 0;
     let isEndOwed = false;
     for (const [index, unit] of pending.entries()) {
-      const fate = this.#fateOf(unit, index, plan);
+      const known = this.#fateOf(unit, index, plan);
+      const fate = known === 'finish' && this.#host.wouldBeHeld(unit) ? 'unknown' : known;
       const isError = fate === 'unknown' || fate === 'lost' || fate === 'undone';
       if (unit.answeredLocally || !(isError || isFinished(fate))) break;
       // pg takes the next answer only behind the end of this one.

@@ -371,6 +371,18 @@ export class LogicalSession
     return true;
   }
 
+  isToBeHeld(unit: PgUnit): boolean {
+    return this.commits.hold.awaits(unit);
+  }
+
+  holdAnswer(unit: PgUnit, status: number, answer: Buffer): Buffer {
+    return this.commits.hold.placeFor(unit, status, answer);
+  }
+
+  wouldBeHeld(unit: PgUnit): boolean {
+    return this.commits.wouldBeHeld(unit);
+  }
+
   commitRefused(unit: PgUnit, error: HoldfastError): void {
     this.responder.failed(unit, error);
   }
@@ -451,6 +463,7 @@ export class LogicalSession
 
   unitAnswered(unit: PgUnit): void {
     this.traffic.detach(unit);
+    this.commits.hold.told(unit);
     if (!this.isBusy) this.work.journalMemory.idle(true);
   }
 

@@ -9,7 +9,7 @@ import type { AnswerGate } from './answer-gate.ts';
 import type { CommittedTransaction, CommittedFate } from './committed-transaction.ts';
 import type { ErrorPassage } from './error-passage.ts';
 import { fateError } from './fate-errors.ts';
-import { endAnswer, errorAnswer } from './local-answers.ts';
+import { errorAnswer } from './local-answers.ts';
 import type { PgUnit } from './pg-unit.ts';
 import type { ProbeResult } from './probe.ts';
 
@@ -34,20 +34,23 @@ export interface HoldingSession {
 interface Held {
   readonly unit: PgUnit;
   readonly status: number;
-  /** What was kept back of the answer besides its end. */
-  readonly front: Buffer | null;
-  readonly behind: Buffer | null;
+  readonly answer: Buffer;
   readonly place: Buffer;
   /** Null if the server does not tell where its log is: nothing will ever be found out. */
   readonly transaction: CommittedTransaction | null;
+  /** The server that is known to have it: its life, or what it said of itself if that is unknown. */
+  readonly probe: ProbeResult | null;
   readonly wait: ReplicationWait | null;
-  /** The timeline on which it was acknowledged. */
-  readonly timeline: number;
+  /** The timeline on which it was committed. */
+  timeline: number;
   readonly since: number;
   timer: NodeJS.Timeout | undefined;
   /** The time has passed while the session had no server. */
   isLate: boolean;
 }
+
+/** What is to be held, from when it is committed until its answer is complete. */
+type Committed = Pick<Held, 'transaction' | 'probe'>;
 
 /**
  * Holds the answers to one session's commits back until a standby has replayed them (`acknowledge: 'replicated'`).
@@ -60,8 +63,7 @@ export class ReplicationHold {
   readonly #session: HoldingSession;
   readonly #gate: AnswerGate;
   readonly #held = new Set<Held>();
-  /** What the unit that is being answered has committed. */
-  #next: { readonly unit: PgUnit; readonly transaction: CommittedTransaction | null } | null = null;
+  readonly #next = new Map<PgUnit, Committed>();
 
   constructor(session: HoldingSession, gate: AnswerGate) {
     this.#session = session;
@@ -73,16 +75,35 @@ export class ReplicationHold {
     return this.#held.size > 0;
   }
 
-  /** The answer to the unit is to be held. `transaction`: null if nobody can find out about it. */
-  acknowledged(unit: PgUnit, transaction: CommittedTransaction | null): void {
-    this.#next = { unit, transaction };
+  /** True if the answer to the unit will be held. */
+  awaits(unit: PgUnit): boolean {
+    return this.#next.has(unit);
   }
 
-  /** What to deliver in place of the end of this unit's answer, and of what was to come in front of and behind it. */
-  placeFor(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null {
-    if (this.#next?.unit !== unit) return null;
-    const { transaction } = this.#next;
-    this.#next = null;
+  /**
+   * The answer to the unit is to be held once it is complete. `transaction`: what it has committed; null if nobody can find
+   * out about it.
+   */
+  acknowledged(unit: PgUnit, transaction: CommittedTransaction | null): void {
+    this.#next.set(unit, { transaction, probe: this.#session.probe });
+  }
+
+  /** The unit was answered with something else. */
+  told(unit: PgUnit): void {
+    this.#next.delete(unit);
+  }
+
+  /** What to deliver in place of the rest of this unit's answer, which is to be held. */
+  placeFor(unit: PgUnit, status: number, answer: Buffer): Buffer {
+    const committed = this.#next.get(unit);
+    this.#next.delete(unit);
+    // R15: nobody waits for it any more.
+    if (committed === undefined || unit.withdrawn) return answer;
+    return this.#hold({ ...committed, unit, status, answer });
+  }
+
+  #hold(about: Pick<Held, 'unit' | 'status' | 'answer' | 'transaction' | 'probe'>): Buffer {
+    const { transaction } = about;
     const { coordinator, committed } = this.#session.context;
     const wait =
       transaction === null
@@ -91,26 +112,25 @@ export class ReplicationHold {
             this.#succeed(held);
           });
     const held: Held = {
-      unit,
-      status,
-      front,
-      behind,
+      ...about,
       place: this.#gate.hold(),
-      transaction,
       wait,
-      timeline: transaction?.timeline ?? 0,
+      timeline: transaction?.on.timeline ?? 0,
       since: performance.now(),
       timer: undefined,
       isLate: false,
     };
     this.#held.add(held);
     this.#startTimer(held);
-    if (transaction !== null) {
-      transaction.onJudged = (fate) => {
-        this.#judged(held, fate);
-      };
+    if (transaction === null || wait === null) return held.place;
+    transaction.onJudged = (fate) => {
+      this.#judged(held, fate);
+    };
+    // It was judged before its answer was complete.
+    if (transaction.incarnation !== transaction.on.incarnation) {
+      this.#judged(held, transaction.attempts.length > 0 ? 'reapplied' : 'survived');
     }
-    if (wait !== null) coordinator.awaitReplication(wait, committed);
+    if (this.#held.has(held)) coordinator.awaitReplication(wait, committed);
     return held.place;
   }
 
@@ -141,6 +161,7 @@ export class ReplicationHold {
   /** The application has closed its side: nobody is to be told. */
   clear(): void {
     for (const held of [...this.#held]) this.#forget(held);
+    this.#next.clear();
     this.#gate.clear();
   }
 
@@ -169,8 +190,9 @@ export class ReplicationHold {
   }
 
   /** The session's server is not the one that is known to have it. */
-  #isElsewhere({ transaction }: Held): boolean {
-    return transaction !== null && transaction.incarnation !== this.#session.probe?.incarnation;
+  #isElsewhere({ transaction, probe }: Held): boolean {
+    if (transaction === null) return probe !== this.#session.probe;
+    return transaction.incarnation !== this.#session.probe?.incarnation;
   }
 
   #judged(held: Held, fate: CommittedFate): void {
@@ -185,6 +207,8 @@ export class ReplicationHold {
         this.#succeed(held);
         return;
       case 'reapplied':
+        // On that server it is as new as it was on the first: who comes back on this timeline is that one again.
+        held.timeline = held.transaction?.timeline ?? held.timeline;
         held.wait?.restart(coordinator.nextSequence());
         return;
       case 'lost':
@@ -214,19 +238,18 @@ export class ReplicationHold {
   }
 
   #succeed(held: Held): void {
-    this.#settle(held, [held.front, endAnswer(held.status)]);
+    this.#settle(held, held.answer);
   }
 
   #fail(held: Held, error: HoldfastError): void {
     this.#session.commitRefused(held.unit, error);
-    this.#settle(held, [errorAnswer(this.#session.passage.send(error), held.status)]);
+    this.#settle(held, errorAnswer(this.#session.passage.send(error), held.status));
   }
 
-  #settle(held: Held, answer: readonly (Buffer | null)[]): void {
+  #settle(held: Held, answer: Buffer): void {
     if (!this.#held.has(held)) return;
     this.#forget(held);
-    const bytes = [...answer, held.behind].filter((one) => one !== null);
-    if (this.#gate.settle(held.place, Buffer.concat(bytes))) this.#session.resumeReading();
+    if (this.#gate.settle(held.place, answer)) this.#session.resumeReading();
   }
 
   #forget(held: Held): void {

@@ -31,7 +31,7 @@ export function resumeSession(session: ResumedSession, plan: LossPlan, doom: Doo
   const { work, commits, traffic, responder, recovery } = session;
   const { conversation } = work;
   session.announceServer();
-  commits.resolved(plan);
+  commits.resolved(plan, recovery.hasChangedTimeline);
   if (plan.transaction !== 'replay') work.transactionDropped();
   // Where the first unit was told the reason by its own error, the next ones get what PostgreSQL says.
   if (doom !== null) responder.doomed(doom.kind === 'outcome-unknown' || doom.kind === 'statement-failed');

@@ -229,7 +229,8 @@ export class ServerConnection implements SqlRunner {
       const routed = this.#route(type, chunk, at, end);
       if (routed !== true) {
         if (at > runStart) (runs ??= []).push(chunk.subarray(runStart, at));
-        if (routed !== false) (runs ??= []).push(routed);
+        if (Buffer.isBuffer(routed)) (runs ??= []).push(routed);
+        else if (routed !== false) (runs ??= []).push(...routed);
         runStart = end;
       }
       at = end;
@@ -254,7 +255,7 @@ export class ServerConnection implements SqlRunner {
     if (!owner.deliver(bytes)) this.#socket.pause();
   }
 
-  #route(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer {
+  #route(type: number, bytes: Buffer, start: number, end: number): boolean | Buffer | readonly Buffer[] {
     switch (type) {
       case BackendType.ReadyForQuery: {
         const responder = this.#responders.shift();

@@ -20,6 +20,8 @@ const DIVERGED = {
   reason: 'a statement that was in flight gave other results when it ran again',
 } as const satisfies Doom;
 
+const NOTHING: readonly Buffer[] = [];
+
 /** A session whose units are answered. */
 export interface AnsweredSession {
   readonly id: number;
@@ -46,7 +48,7 @@ export class SessionAnswers implements ConversationListener {
     this.#session = session;
   }
 
-  unitCompleted(completed: UnitCompleted): Buffer | null {
+  unitCompleted(completed: UnitCompleted): readonly Buffer[] {
     const { unit, status, wasOpen, ended } = completed;
     const { work, traffic } = this.#session;
     const { conversation, marks, memory } = work;
@@ -70,11 +72,11 @@ export class SessionAnswers implements ConversationListener {
     if (journal.awaitsChainedBegin) work.chained.begin(journal);
     if (pending.length === 0) {
       this.#nothingPending(status);
-      return null;
+      return NOTHING;
     }
     traffic.flushSoon();
     const { responder } = this.#session;
-    return responder.isNeeded ? responder.settle() : null;
+    return responder.isNeeded ? responder.settle() : NOTHING;
   }
 
   /** All that was asked is answered. */
@@ -90,12 +92,16 @@ export class SessionAnswers implements ConversationListener {
     }
   }
 
-  holdsAnswer(unit: PgUnit, status: number, front: Buffer | null, behind: Buffer | null): Buffer | null {
-    return this.#session.commits.hold.placeFor(unit, status, front, behind);
+  isToBeHeld(unit: PgUnit): boolean {
+    return this.#session.commits.hold.awaits(unit);
+  }
+
+  holdAnswer(unit: PgUnit, status: number, rest: Buffer): Buffer {
+    return this.#session.commits.hold.placeFor(unit, status, rest);
   }
 
   /** What was in flight gave other results than what was already handed over: R5, in phase 3. */
-  unitDiverged(unit: PgUnit, status: number): Buffer {
+  unitDiverged(unit: PgUnit, status: number): readonly Buffer[] {
     const { state, context, work, traffic, responder } = this.#session;
     if (state.kind !== 'online') throw new InternalError(`an answer came while ${state.kind}`);
     traffic.detach(unit);
@@ -122,8 +128,7 @@ export class SessionAnswers implements ConversationListener {
       responder.refuseAll();
     }
     traffic.flushSoon();
-    const behind = responder.settle();
-    return behind === null ? answer : Buffer.concat([answer, behind]);
+    return [answer, ...responder.settle()];
   }
 
   openUnitDiverged(unit: PgUnit): Buffer {

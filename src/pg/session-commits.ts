@@ -4,6 +4,7 @@ import { AcknowledgeMode } from './acknowledge-mode.ts';
 import type { AnswerGate } from './answer-gate.ts';
 import { CommitRecorder, type RecordedSession } from './commit-recorder.ts';
 import type { CommitMark } from './commit-mark.ts';
+import type { CommittedTransaction } from './committed-transaction.ts';
 import type { Conversation, UnitCompleted } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { ReplicationHold, type HoldingSession } from './replication-hold.ts';
@@ -40,20 +41,33 @@ export class SessionCommits {
   completed(completed: UnitCompleted): void {
     const isHeld = this.#acknowledge.completed(completed) && this.#session.followsPrimary;
     const committed = this.#recorder.completed(completed, isHeld);
-    if (isHeld && committed !== null) {
-      this.hold.acknowledged(completed.unit, committed === 'unknown' ? null : committed);
-    }
+    if (isHeld && committed !== null) this.#holdBack(completed.unit, committed);
   }
 
-  /** The connection under a session that was online is gone. */
+  /** The session ends before it is known what became of the unit: to have been found committed would not be enough. */
+  wouldBeHeld(unit: PgUnit): boolean {
+    const { followsPrimary } = this.#session;
+    return this.hold.awaits(unit) || (followsPrimary && this.#acknowledge.isReplicated(unit));
+  }
+
+  /** The connection under a session that was online is gone. What had been answered far enough may be committed. */
   lost(): void {
-    const { pending, journal } = this.#session.conversation;
-    this.#recorder.lost(pending, journal.open, journal.units);
+    const { conversation, followsPrimary } = this.#session;
+    const { pending, journal } = conversation;
+    const [unit] = pending;
+    if (unit === undefined) return;
+    const isHeld = followsPrimary && this.#acknowledge.isReplicated(unit);
+    const committed = this.#recorder.lost(unit, journal.open, journal.units, isHeld);
+    if (isHeld && committed !== null) this.#holdBack(unit, committed);
   }
 
-  /** What was in doubt has taken effect here: a later failover may lose it as any other (A5). */
-  resolved({ situation, fates }: LossPlan): void {
-    const { conversation, markInDoubt } = this.#session;
+  /**
+   * What was in doubt has taken effect here: a later failover may lose it as any other (A5).
+   *
+   * @param hasChangedTimeline the server is on a later timeline than the lost one was: it was a standby, and had it
+   */
+  resolved({ situation, fates }: LossPlan, hasChangedTimeline: boolean): void {
+    const { conversation, markInDoubt, followsPrimary } = this.#session;
     const { pending, journal } = conversation;
     let isOpen = situation.open;
     situation.pending.forEach(({ sent, ending, verdict }, index) => {
@@ -63,9 +77,15 @@ export class SessionCommits {
       if (isOfOpen) isOpen = false;
       if (unit === undefined || verdict?.outcome !== 'committed') return;
       if (fates[index] !== 'finish' && fates[index] !== 'lost') return;
-      if (isOfOpen)
-        this.#recorder.resolved(unit, [...journal.units, ...pending.slice(0, index)], markInDoubt);
-      else this.#recorder.resolved(unit, [], null);
+      const isReplicated = this.#acknowledge.completed({ unit, wasOpen: isOfOpen, ended: true });
+      const isHeld = isReplicated && followsPrimary && !hasChangedTimeline;
+      const before = isOfOpen ? [...journal.units, ...pending.slice(0, index)] : [];
+      const committed = this.#recorder.resolved(unit, before, isOfOpen ? markInDoubt : null, isHeld);
+      if (isHeld && committed !== null && fates[index] === 'finish') this.#holdBack(unit, committed);
     });
+  }
+
+  #holdBack(unit: PgUnit, committed: CommittedTransaction | 'unknown'): void {
+    this.hold.acknowledged(unit, committed === 'unknown' ? null : committed);
   }
 }

@@ -58,6 +58,13 @@ export class SessionRecovery {
     return this.#loss === null ? null : lossError(this.#loss);
   }
 
+  /** The session's server is on another timeline than the one on which the application's work ran. */
+  get hasChangedTimeline(): boolean {
+    const before = this.#arrival.origin?.probe.timeline ?? null;
+    const now = this.#session.probe?.timeline ?? null;
+    return before !== null && now !== null && now > before;
+  }
+
   get failoverId(): number {
     return this.#ticket?.failoverId ?? 0;
   }

@@ -195,8 +195,7 @@ export class SessionTraffic implements UnitListener {
 
   /** Hands over what the driver answers itself. */
   settle(): void {
-    const answers = this.#parts.responder.settle();
-    if (answers !== null) this.deliver(answers);
+    for (const answer of this.#parts.responder.settle()) this.deliver(answer);
   }
 
   #settleLater(unit: PgUnit): void {

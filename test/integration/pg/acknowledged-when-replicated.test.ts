@@ -1,8 +1,11 @@
+import type { Duplex } from 'node:stream';
+import type { Connection } from 'pg';
 import { describe, expect, it } from 'vitest';
 import type { LostCommit, NotReplicated } from '../../../src/events.ts';
 import type { FailoverOptions } from '../../../src/options.ts';
 import { Pool, type Client } from '../../../src/pg.ts';
 import { FailoverLab, type WatchedClient } from '../../support/failover-lab.ts';
+import { loseAnswers, onMessage } from '../../support/on-message.ts';
 import { settle } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -28,6 +31,23 @@ interface HeldCall {
   readonly outcome: ReturnType<typeof settle>;
   readonly isOver: () => boolean;
 }
+
+/** Writes a Query at once, whatever is under way. */
+function pipelined(client: Client, text: string): Promise<void> {
+  const { connection } = client as unknown as { connection: Connection & { stream: Duplex } };
+  return new Promise((resolve) => {
+    waiting.push(resolve);
+    connection.query(text);
+    if (waiting.length > 1) return;
+    const onReady = (): void => {
+      waiting.shift()?.();
+      if (waiting.length === 0) connection.off('readyForQuery', onReady);
+    };
+    connection.on('readyForQuery', onReady);
+  });
+}
+
+const waiting: (() => void)[] = [];
 
 it('is refused where there is only one host', () => {
   const failover = { acknowledge: 'replicated' } as const;
@@ -175,7 +195,6 @@ describe('with acknowledge: replicated', () => {
     await lab.cluster.failover();
     expect((await call.outcome).error).toMatchObject({ code: '40001', outcome: 'rolled-back' });
     expect(lost).toEqual([]);
-    expect(lost).toEqual([]);
     expect((await client.query('SELECT text FROM note')).rows).toEqual([]);
   });
 
@@ -198,6 +217,215 @@ describe('with acknowledge: replicated', () => {
       await lab.primary.kill();
       expect((await call.outcome).error).toMatchObject({ kind: 'outcome-unknown', code: '08007' });
     });
+  });
+
+  it('is answered by the standby alone, if the connection is lost and the same server goes on meanwhile', async () => {
+    const client = await connect(LONG);
+    await paused(async () => {
+      await write(client, 'a');
+      const call = await held(lab, client, 'a');
+      lab.proxy.cut();
+      await lab.primary.query('SELECT pg_sleep(0.2)');
+      expect(call.isOver()).toBe(false);
+      await resume();
+      expect((await call.outcome).error).toBeUndefined();
+    });
+    expect(await lab.notes()).toEqual(['a']);
+  });
+
+  it.each([
+    { what: 'a COMMIT', begin: true, sql: 'COMMIT', lose: 'all' },
+    { what: 'a COMMIT', begin: true, sql: 'COMMIT', lose: 'end' },
+    {
+      what: 'a write outside of a transaction',
+      begin: false,
+      sql: `INSERT INTO note VALUES ('a')`,
+      lose: 'end',
+    },
+  ] as const)(
+    '$what whose answer is lost ($lose of it), and which is found committed on the same server, is held as well',
+    async ({ begin, sql, lose }) => {
+      const client = await connect(LONG);
+      await paused(async () => {
+        if (begin) await write(client, 'a');
+        const lost =
+          lose === 'all'
+            ? onMessage(lab.proxy, { from: 'server', type: 'C' }, (from) => loseAnswers(lab.proxy, from))
+            : onMessage(lab.proxy, { from: 'server', type: 'Z' }, 'drop');
+        const call = await held(lab, client, 'a', sql);
+        await lost;
+        lab.proxy.onBackendMessage = undefined;
+        const { failovers } = client.failover!.snapshot();
+        lab.proxy.cut();
+        await waitFor(() => client.failover!.snapshot().failovers > failovers, { message: 'the failover' });
+        await waitFor(() => client.failover!.snapshot().waitingSessions === 0, { message: 'its end' });
+        await lab.primary.query('SELECT pg_sleep(0.2)');
+        expect(call.isOver()).toBe(false);
+        await resume();
+        expect((await call.outcome).error).toBeUndefined();
+      });
+      expect(await lab.notes()).toEqual(['a']);
+    },
+  );
+
+  it('gives the error behind the time also for what is found committed on the same server', async () => {
+    const client = await connect(SHORT);
+    await paused(async () => {
+      await write(client, 'a');
+      const lost = onMessage(lab.proxy, { from: 'server', type: 'C' }, (from) =>
+        loseAnswers(lab.proxy, from),
+      );
+      const call = await held(lab, client, 'a');
+      await lost;
+      lab.proxy.onBackendMessage = undefined;
+      lab.proxy.cut();
+      expect((await call.outcome).error).toMatchObject({ kind: 'not-replicated', outcome: 'committed' });
+      expect((await client.query('SELECT text FROM note')).rows).toEqual([{ text: 'a' }]);
+    });
+  });
+
+  it('is not held if it is found committed on what was a standby', async () => {
+    const client = await connect(LONG);
+    await write(client, 'a');
+    const lost = onMessage(lab.proxy, { from: 'server', type: 'C' }, (from) => loseAnswers(lab.proxy, from));
+    const call = await held(lab, client, 'a');
+    await lost;
+    await lab.replacePrimary();
+    // There is no standby any more.
+    expect((await call.outcome).error).toBeUndefined();
+    expect(await lab.notes()).toEqual(['a']);
+  });
+
+  it('goes on being held if the same server comes back', async () => {
+    const client = await connect(LONG);
+    await paused(async () => {
+      await write(client, 'a');
+      const call = await held(lab, client, 'a');
+      await lab.primary.kill();
+      await lab.primary.start();
+      await waitFor(
+        () => client.failover!.snapshot().waitingSessions === 0 && lab.proxy.connections.length > 0,
+        {
+          message: 'the session to be there again',
+        },
+      );
+      await lab.primary.query('SELECT pg_sleep(0.2)');
+      expect(call.isOver()).toBe(false);
+      await resume();
+      expect((await call.outcome).error).toBeUndefined();
+    });
+    expect(await lab.notes()).toEqual(['a']);
+  });
+
+  it('is run again if it is lost, and held again', async () => {
+    const client = await connect({ ...LONG, lostCommits: 'reapply', acknowledgeTimeoutMillis: 1_500 });
+    const lost: LostCommit[] = [];
+    client.failover!.on('lostCommit', (event) => lost.push(event));
+    await lab.shipAll();
+    await lab.primary.freezeWalSender();
+    await write(client, 'a');
+    const call = await held(lab, client, 'a');
+    await lab.primary.kill();
+    await lab.cluster.failover();
+    // It is there, and no standby is left that could have it.
+    expect((await call.outcome).error).toMatchObject({ kind: 'not-replicated', outcome: 'committed' });
+    expect((await client.query('SELECT text FROM note')).rows).toEqual([{ text: 'a' }]);
+    expect(lost.map(({ outcome }) => outcome)).toEqual(['reapplied']);
+  });
+
+  it('answers what was pipelined in order, with two of them held', async () => {
+    const client = await connect(LONG);
+    const order: string[] = [];
+    await paused(async () => {
+      const calls = [
+        `BEGIN; INSERT INTO note VALUES ('a'); COMMIT`,
+        'SELECT 1 AS one',
+        `BEGIN; INSERT INTO note VALUES ('b'); COMMIT`,
+        'SELECT 2 AS two',
+      ].map(async (text) => {
+        await pipelined(client, text);
+        order.push(text);
+      });
+      await waitFor(async () => (await lab.notes()).length === 2, { message: 'both to be there' });
+      expect(order).toEqual([]);
+      await resume();
+      await Promise.all(calls);
+    });
+    expect(order.map((text) => text.slice(0, 8))).toEqual(['BEGIN; I', 'SELECT 1', 'BEGIN; I', 'SELECT 2']);
+  });
+
+  it('holds those of two sessions, each for itself', async () => {
+    const [one, other] = [await connect(LONG), await connect(SHORT)];
+    await paused(async () => {
+      await write(one, 'one');
+      await write(other, 'other');
+      const first = await held(lab, one, 'one');
+      const second = await held(lab, other, 'other');
+      expect((await second.outcome).error).toMatchObject({ kind: 'not-replicated' });
+      expect(first.isOver()).toBe(false);
+      await resume();
+      expect((await first.outcome).error).toBeUndefined();
+    });
+  });
+
+  it('holds behind ROLLBACK TO what had asked for it, and not what had not', async () => {
+    const client = await connect({ ...SHORT, acknowledge: 'local' });
+    const ask = `SET LOCAL holdfast.acknowledge = 'replicated'`;
+    await paused(async () => {
+      await write(client, 'a');
+      await client.query('SAVEPOINT s');
+      await client.query(ask);
+      await client.query('ROLLBACK TO s');
+      await expect(client.query('COMMIT')).rejects.toMatchObject({ kind: 'not-replicated' });
+      await write(client, 'b');
+      await client.query('SAVEPOINT s');
+      await client.query('ROLLBACK TO s');
+      await client.query('COMMIT');
+    });
+  });
+
+  it('lets a pool end when the answer has come', async () => {
+    const pool = lab.pool({ max: 1, failover: LONG });
+    await paused(async () => {
+      const call = pool.query(`INSERT INTO note VALUES ('a')`);
+      await waitFor(async () => (await lab.notes()).length === 1, { message: 'the write to be there' });
+      let isOver = false;
+      const end = pool.end().then(() => {
+        isOver = true;
+      });
+      await lab.primary.query('SELECT pg_sleep(0.1)');
+      expect(isOver).toBe(false);
+      await resume();
+      expect((await call).rowCount).toBe(1);
+      await end;
+    });
+  });
+
+  it('lets nobody wait for longer where there is no standby', async () => {
+    for (const node of lab.cluster.standbys) await node.kill();
+    const client = await connect(SHORT);
+    await expect(client.query(`INSERT INTO note VALUES ('a')`)).rejects.toMatchObject({
+      kind: 'not-replicated',
+      outcome: 'committed',
+    });
+    expect(await lab.notes()).toEqual(['a']);
+  });
+
+  it('lets nobody wait for longer where the standby says nothing any more, and goes on when it does', async () => {
+    const [short, long] = [await connect(SHORT), await connect(LONG)];
+    const [standby] = lab.cluster.standbys;
+    standby!.freeze();
+    try {
+      await expect(short.query(`INSERT INTO note VALUES ('a')`)).rejects.toMatchObject({
+        outcome: 'committed',
+      });
+      const call = await held(lab, long, 'b', `INSERT INTO note VALUES ('b')`);
+      expect(call.isOver()).toBe(false);
+      standby!.thaw();
+      expect((await call.outcome).error).toBeUndefined();
+    } finally {
+      standby!.thaw();
+    }
   });
 
   it('lets a client go on that has given up on it', async () => {
