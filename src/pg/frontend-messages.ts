@@ -78,7 +78,10 @@ export function statementMessages(sql: string, parameters: readonly (string | nu
   ]);
 }
 
-/** The same under a name of the driver's own, which is free again behind it: an unnamed portal of the application's may be open. */
+/**
+ * The same under a name of the driver's own, which is free again behind it: an unnamed portal of the application's may be
+ * open, and it may bind again what it has parsed without a name.
+ */
 export function namedStatementMessages(
   name: string,
   sql: string,
@@ -90,6 +93,7 @@ export function namedStatementMessages(
     serialize.bind({ portal: name, statement: name, values: [...parameters] }),
     serialize.execute({ portal: name }),
     serialize.close({ type: 'P', name }),
+    serialize.close({ type: 'S', name }),
     serialize.sync(),
   ]);
 }

@@ -2,9 +2,10 @@ import { FAILED } from '../session/journal.ts';
 import type { Conversation } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { hide } from './hidden-answer.ts';
+import { HiddenQuestions } from './pinning/hidden-questions.ts';
 import { RecordedAnswer } from './pinning/recorded-answer.ts';
 import type { RecordedTexts } from './pinning/recorded-texts.ts';
-import { parseIn, withMoreColumns } from './pinning/wire-statement.ts';
+import { parseIn, unnamedIn, withMoreColumns } from './pinning/wire-statement.ts';
 import { SYNC_MESSAGE } from './frontend-messages.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { loadParser, parserReady } from './sql/parser.ts';
@@ -14,7 +15,12 @@ import type { JudgedSession } from './statement-judge.ts';
 export interface RecordedSession {
   readonly conversation: Conversation;
   readonly connection: ServerConnection | null;
-  readonly memory: { readonly judged: JudgedSession; readonly namesInDoubt: boolean };
+  readonly memory: {
+    readonly judged: JudgedSession;
+    readonly namesInDoubt: boolean;
+    /** Why the session could not go on over another connection; null if it could, as far as anyone knows. */
+    readonly knownRefusal: string | null;
+  };
   unitBytes(unit: PgUnit): Buffer;
 }
 
@@ -83,7 +89,8 @@ export class ValueRecorder {
     }
     const texts = [...this.#wanted];
     this.#wanted.clear();
-    Promise.all(texts.map((text) => this.#texts.learn(text, searchPath, connection))).then(done, done);
+    const questions = new HiddenQuestions(connection);
+    Promise.all(texts.map((text) => this.#texts.learn(text, searchPath, questions))).then(done, done);
   }
 
   /** A server has failed the unit, perhaps because of us: it runs again as it is. */
@@ -101,22 +108,28 @@ export class ValueRecorder {
     if (!unit.closed || unit.isMixed || unit.hasFlush || unit.nameUses !== null) return false;
     if (!unit.simple && !(unit.isPlain && unit.executes === 1)) return false;
     if (pending[0] !== unit || !conversation.isFresh(unit)) return false;
+    // If a server refuses the columns, the transaction is replayed over another connection.
     if (!journal.open || journal.status === FAILED || journal.unreplayable !== null) return false;
+    if (memory.knownRefusal !== null) return false;
     const { searchPath, standardStrings, temporaryObjects } = memory.judged;
     return searchPath !== null && standardStrings && !temporaryObjects && !memory.namesInDoubt;
   }
 
   /** One that binds what was parsed before must find what the application has parsed. */
   #restoreUnnamed(unit: PgUnit, connection: ServerConnection): void {
-    if (this.#unnamed === null) return;
+    const parse = this.#unnamed;
+    if (parse === null) return;
     if (unit.simple) {
       this.#unnamed = null; // A Query drops it.
       return;
     }
-    // A text that is not known: it may be the unnamed one's.
-    const mayUseIt = unit.texts.length === 0 || unit.texts.some(({ text }) => text === '');
-    if (!mayUseIt) return;
-    hide(Buffer.concat([this.#unnamed, SYNC_MESSAGE]), connection);
+    const use = unnamedIn(this.#session.unitBytes(unit));
+    if (use === 'parsed') this.#unnamed = null;
+    // What is still to come of the unit may use it.
+    if (use === 'parsed' || (use === 'not' && unit.closed)) return;
+    // In a failed transaction nothing can be parsed, nor bound.
+    if (this.#session.conversation.journal.status === FAILED) return;
+    hide(Buffer.concat([parse, SYNC_MESSAGE]), connection);
     this.#unnamed = null;
   }
 }

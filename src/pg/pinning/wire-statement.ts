@@ -234,3 +234,17 @@ export function describesStatement(unit: Buffer): boolean {
   }
   return false;
 }
+
+/** What a unit does first with the unnamed statement. */
+export function unnamedIn(unit: Buffer): 'parsed' | 'used' | 'not' {
+  for (const { type, start } of messagesOf(unit)) {
+    const body = start + HEADER_BYTES;
+    if (type === FrontendType.Parse && unit[body] === 0) return 'parsed';
+    if (type === FrontendType.Bind && bindNames(unit, body).statement === '') return 'used';
+    if (type === FrontendType.Describe || type === FrontendType.Close) {
+      const target = readTarget(unit, body);
+      if (target.kind === 'S' && target.name === '') return 'used';
+    }
+  }
+  return 'not';
+}

@@ -1,8 +1,12 @@
-import type { Connection, QueryConfig, QueryResult, Submittable } from 'pg';
+import type { EventEmitter } from 'node:events';
+import type { Duplex } from 'node:stream';
+import type { Client, Connection, QueryConfig, QueryResult, Submittable } from 'pg';
+import { to as copyTo } from 'pg-copy-streams';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { rejectionOf } from '../../support/settle.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 const SET_UP = `
   CREATE TABLE item (
@@ -24,6 +28,13 @@ const SET_UP = `
   CREATE TRIGGER put INSTEAD OF INSERT ON put FOR EACH ROW EXECUTE FUNCTION put();
   CREATE TABLE secured (id serial PRIMARY KEY, name text);
   ALTER TABLE secured ENABLE ROW LEVEL SECURITY;
+  CREATE TABLE parted (id serial, name text) PARTITION BY LIST (name);
+  CREATE TABLE part PARTITION OF parted DEFAULT;
+  CREATE TABLE parent (id serial PRIMARY KEY, name text);
+  CREATE TABLE child () INHERITS (parent);
+  CREATE TABLE computed (
+    id serial PRIMARY KEY, name text, twice text GENERATED ALWAYS AS (name || name) STORED,
+    CHECK (name <> 'forbidden'));
 `;
 const ROLE = `
   CREATE ROLE writer LOGIN PASSWORD 'writer';
@@ -57,12 +68,18 @@ const FORMS: readonly (readonly [string, Statement])[] = [
   ],
   ['the time of the transaction', `INSERT INTO item (name) VALUES ('a') RETURNING now() AS at`],
   ['DEFAULT VALUES', 'INSERT INTO item DEFAULT VALUES'],
+  [
+    'nothing was to be done',
+    { text: 'INSERT INTO item (name) VALUES ($1) ON CONFLICT DO NOTHING', values: ['there'] },
+  ],
 ];
 
 /** These go out as they are. */
 const LEFT_ALONE: readonly (readonly [string, Statement])[] = [
   ['a table with a rule', `INSERT INTO ruled (name) VALUES ('r')`],
   ['a table with a trigger', `INSERT INTO watched (name) VALUES ('w')`],
+  ['a partitioned table', `INSERT INTO parted (name) VALUES ('p')`],
+  ['a table with children', `INSERT INTO parent (name) VALUES ('p')`],
   ['a view', `INSERT INTO shown (name) VALUES ('v')`],
   ['a view with INSTEAD OF', `INSERT INTO put (name) VALUES ('p')`],
   ['row level security', `INSERT INTO secured (name) VALUES ('s')`],
@@ -86,6 +103,157 @@ function shown({ command, rowCount, rows, fields }: QueryResult): unknown {
     fields: fields.map(({ name, dataTypeID, format }) => [name, dataTypeID, format]),
   };
 }
+
+/** The calls of pg's own Connection by which a unit is written. */
+interface Wire {
+  parse(about: { name?: string; text: string }, more: boolean): void;
+  bind(about: { statement?: string; values: string[] }, more: boolean): void;
+  describe(about: { type: 'P' | 'S'; name: string }, more: boolean): void;
+  execute(about: { rows?: number }, more: boolean): void;
+  sync(): void;
+  query(text: string): void;
+  readonly stream: Duplex;
+}
+
+/** Writes units by hand, and tells all that comes back as far as it does not differ from one run to the next. */
+function written(client: Client, units: number, write: (wire: Wire) => void): Promise<string[]> {
+  const { connection } = client as unknown as { connection: EventEmitter };
+  // pg's Client knows nothing of what it has not asked for.
+  const kept = ANSWERS.map((name) => [name, connection.listeners(name)] as const);
+  for (const name of ANSWERS) connection.removeAllListeners(name);
+  return new Promise((resolve) => {
+    const seen: string[] = [];
+    const onMessage = (message: Message): void => {
+      seen.push(shapeOf(message));
+      if (message.name !== 'readyForQuery' || --units > 0) return;
+      connection.off('message', onMessage);
+      setImmediate(() => {
+        for (const [name, listeners] of kept)
+          for (const listener of listeners) connection.on(name, listener as () => void);
+        resolve(seen);
+      });
+    };
+    connection.on('message', onMessage);
+    const wire = connection as unknown as Wire;
+    wire.stream.cork();
+    write(wire);
+    wire.stream.uncork();
+  });
+}
+
+const ANSWERS = [
+  'parseComplete', 'rowDescription', 'dataRow', 'portalSuspended', 'commandComplete', 'errorMessage', 'readyForQuery',
+]; // prettier-ignore
+
+interface Message {
+  readonly name: string;
+  readonly status?: string;
+  readonly text?: string;
+  readonly code?: string;
+  readonly fields?: readonly unknown[];
+}
+
+function shapeOf({ name, status = '', text = '', code = '', fields = [] }: Message): string {
+  return `${name} ${status}${text}${code}${fields.map((field) => (typeof field === 'string' ? 'value' : (field as { name: string }).name)).join(',')}`;
+}
+
+function unnamed(text: string, values: string[], rows?: number): (wire: Wire) => void {
+  return (wire) => {
+    wire.parse({ text }, true);
+    wire.bind({ values }, true);
+    wire.describe({ type: 'P', name: '' }, true);
+    wire.execute(rows === undefined ? {} : { rows }, true);
+    wire.sync();
+  };
+}
+
+const PLAIN = 'INSERT INTO item (name) VALUES ($1)';
+
+/** How many statements of it go out with more columns, in how many units. */
+const ON_THE_WIRE: readonly {
+  readonly what: string;
+  readonly write: (wire: Wire) => void;
+  readonly recorded: number;
+  readonly units?: number;
+}[] = [
+  { what: 'an INSERT', write: unnamed(PLAIN, ['a']), recorded: 1 },
+  { what: 'an INSERT of nothing', write: unnamed(`${PLAIN} ON CONFLICT DO NOTHING`, ['there']), recorded: 1 },
+  { what: 'an INSERT that returns', write: unnamed(`${PLAIN} RETURNING name, id`, ['a']), recorded: 1 },
+  {
+    what: 'a Query',
+    write: (wire) => {
+      wire.query(`INSERT INTO item (name) VALUES ('a'), ('b')`);
+    },
+    recorded: 1,
+  },
+  {
+    what: 'a Query that returns',
+    write: (wire) => {
+      wire.query(`INSERT INTO item (name) VALUES ('a'), ('b') RETURNING name`);
+    },
+    recorded: 1,
+  },
+  { what: 'an error', write: unnamed(PLAIN, ['there']), recorded: 1 },
+  {
+    what: 'an error of a check',
+    write: unnamed('INSERT INTO computed (name) VALUES ($1)', ['forbidden']),
+    recorded: 1,
+  },
+  {
+    what: 'a computed column',
+    write: unnamed('INSERT INTO computed (name) VALUES ($1)', ['a']),
+    recorded: 1,
+  },
+  {
+    what: 'an UPDATE',
+    write: unnamed('UPDATE item SET token = gen_random_uuid() WHERE name <> $1', ['a']),
+    recorded: 1,
+  },
+  { what: 'a limit of rows', write: unnamed(`${PLAIN}, ('b') RETURNING name`, ['a'], 1), recorded: 0 },
+  {
+    what: 'a description of the statement',
+    write: (wire) => {
+      wire.parse({ text: PLAIN }, true);
+      wire.describe({ type: 'S', name: '' }, true);
+      wire.bind({ values: ['a'] }, true);
+      wire.execute({}, true);
+      wire.sync();
+    },
+    recorded: 0,
+  },
+  {
+    what: 'no description',
+    write: (wire) => {
+      wire.parse({ text: PLAIN }, true);
+      wire.bind({ values: ['a'] }, true);
+      wire.execute({}, true);
+      wire.sync();
+    },
+    recorded: 0,
+  },
+  {
+    what: 'a pipeline: only the first of it',
+    write: (wire) => {
+      unnamed(PLAIN, ['a'])(wire);
+      unnamed(PLAIN, ['b'])(wire);
+      unnamed('SELECT $1', ['c'])(wire);
+    },
+    recorded: 1,
+    units: 3,
+  },
+  {
+    what: 'what was parsed, bound again in a pipeline',
+    write: (wire) => {
+      unnamed(PLAIN, ['a'])(wire);
+      wire.bind({ values: ['b'] }, true);
+      wire.describe({ type: 'P', name: '' }, true);
+      wire.execute({}, true);
+      wire.sync();
+    },
+    recorded: 1,
+    units: 2,
+  },
+];
 
 /** Runs what was parsed last once more, and tells what of rows and tags has come. */
 function bindAgain(client: WatchedClient, values: string[]): Promise<string[]> {
@@ -119,7 +287,7 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
 
   async function reset(): Promise<void> {
     await lab.primary.query(
-      `TRUNCATE item, seen, ruled, watched; INSERT INTO item (name) VALUES ('there'), ('other')`,
+      `TRUNCATE item, seen, ruled, watched, computed; INSERT INTO item (name) VALUES ('there'), ('other')`,
     );
   }
 
@@ -253,6 +421,113 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
     expect(await bindAgain(client, ['b'])).toEqual(['INSERT 0 1']);
     await client.query('ROLLBACK');
   });
+
+  it.each(ON_THE_WIRE)(
+    '$what: not a message more or less comes back',
+    async ({ write, recorded: count, units = 1 }) => {
+      await reset();
+      const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+      const stock = await lab.stock();
+      await stock.query('BEGIN');
+      const expected = await written(stock, units, write);
+      await stock.query('ROLLBACK');
+      const seen = recorded();
+      for (let attempt = 0; attempt < 5; attempt++) {
+        seen.count = 0;
+        await client.query('BEGIN');
+        expect(await written(client, units, write)).toEqual(expected);
+        await client.query('ROLLBACK');
+        await client.query('SELECT 1');
+      }
+      expect(seen.count).toBe(count);
+    },
+  );
+
+  it('COPY goes out as it is, and gives what it gave, behind a statement that records', async () => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    expect(await warm(client, FORMS[1]![1])).toBe(1);
+    await client.query('BEGIN');
+    await client.query(FORMS[1]![1] as QueryConfig);
+    const lines: Buffer[] = [];
+    for await (const chunk of client.query(copyTo('COPY (SELECT name FROM item ORDER BY name) TO STDOUT')))
+      lines.push(chunk as Buffer);
+    expect(Buffer.concat(lines).toString()).toBe('a\nother\nthere\n');
+    await client.query('COMMIT');
+  });
+
+  it('a statement that fails in a savepoint leaves the session as it was', async () => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    const statement = FORMS[1]![1] as QueryConfig;
+    expect(await warm(client, statement)).toBe(1);
+    const { replays } = client.failover!.snapshot();
+    await client.query('BEGIN');
+    await client.query(statement);
+    await client.query('SAVEPOINT s');
+    await expect(client.query(statement)).rejects.toMatchObject({ code: '23505' });
+    await client.query('ROLLBACK TO s');
+    expect((await client.query(PLAIN, ['b'])).rowCount).toBe(1);
+    await client.query('COMMIT');
+    expect(client.failover!.snapshot().replays).toBe(replays);
+    const { rows } = await lab.primary.query('SELECT name FROM item ORDER BY name');
+    expect(rows).toEqual([{ name: 'a' }, { name: 'b' }, { name: 'other' }, { name: 'there' }]);
+  });
+
+  it('a session that could not go on over another connection records nothing', async () => {
+    await reset();
+    await lab.primary.query('GRANT SELECT ON item TO writer');
+    const client = await connectAsWriter();
+    const statement = FORMS[1]![1] as QueryConfig;
+    expect(await warm(client, statement)).toBe(1);
+    await client.query('SELECT pg_advisory_lock(1)');
+    await client.query('SELECT 1');
+    await lab.primary.query('REVOKE SELECT ON item FROM writer');
+    await client.query('BEGIN');
+    // A server would refuse the columns, and there would be no way back.
+    expect((await client.query(statement)).rowCount).toBe(1);
+    await client.query('COMMIT');
+    await client.query('SELECT pg_advisory_unlock(1)');
+  });
+
+  it.each([true, false])(
+    'what is parsed in its place is what is bound, with the option: %s',
+    async (recordGeneratedValues) => {
+      await reset();
+      const client = await lab.connect({ failover: { recordGeneratedValues } });
+      const { text, values } = FORMS[1]![1] as { text: string; values: string[] };
+      expect(await warm(client, { text, values })).toBe(recordGeneratedValues ? 1 : 0);
+      await client.query('BEGIN');
+      await client.query(text, values);
+      const parse = (wire: Wire): void => {
+        wire.parse({ text: 'SELECT $1::text AS mine' }, true);
+        wire.sync();
+      };
+      expect(await written(client, 1, parse)).toEqual(['parseComplete ', 'readyForQuery T']);
+      expect(await bindAgain(client, ['b'])).toEqual(['description', 'row', 'SELECT 1']);
+      await client.query('ROLLBACK');
+    },
+  );
+
+  it.each([true, false])(
+    'what the driver asks in an idle moment does not take its place, with the option: %s',
+    async (recordGeneratedValues) => {
+      await reset();
+      const client = await lab.connect({ failover: { recordGeneratedValues } });
+      await client.query('SELECT 1');
+      let asked = 0;
+      lab.proxy.onFrontendMessage = (type, body) => {
+        if (type === 'P' && body.includes('pg_catalog')) asked++;
+        return undefined;
+      };
+      await client.query('BEGIN');
+      // New, so that it has to be judged, and looked up, when the session is idle.
+      await client.query(`${PLAIN} RETURNING ${recordGeneratedValues ? 1 : 2} AS other`, ['x']);
+      await client.query({ name: 'end', text: 'COMMIT' });
+      await waitFor(() => asked > 0, { message: 'the questions' });
+      expect(await bindAgain(client, ['b'])).toEqual(['description', 'row', 'INSERT 0 1']);
+    },
+  );
 
   it('is off unless it is switched on', async () => {
     await reset();

@@ -2,6 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
 import { IdleAttention, type AttendedSession } from '../../../src/pg/idle-attention.ts';
 import type { ServerConnection } from '../../../src/pg/server-connection.ts';
+import type { SqlRunner } from '../../../src/pg/sql-runner.ts';
 
 function session(isReady: boolean) {
   const attend = vi.fn(() => Promise.resolve());
@@ -11,7 +12,7 @@ function session(isReady: boolean) {
     context: {
       options: { stateCheckMillis: 0 },
       database: { isReady },
-      memory: { questions: (connection: ServerConnection) => connection },
+      memory: { questions: (connection: SqlRunner) => connection },
     },
     memory: { wantsAttention: true, isPinned: false, attend },
     marks: { statementMayBeGone: vi.fn() },
