@@ -68,6 +68,15 @@ describe('AcknowledgeMode', () => {
     expect(completed('replicated', LOCAL)).toBe(true);
   });
 
+  it('begins anew behind COMMIT AND CHAIN, as PostgreSQL does', () => {
+    const mode = new AcknowledgeMode('local');
+    mode.completed({ unit: unitOf('BEGIN'), wasOpen: false, ended: false });
+    mode.completed({ unit: unitOf(REPLICATED), wasOpen: true, ended: false });
+    const chain = unitOf('COMMIT AND CHAIN', { committed: true });
+    expect(mode.completed({ unit: chain, wasOpen: true, ended: true })).toBe(true);
+    expect(mode.completed({ unit: unitOf('COMMIT'), wasOpen: true, ended: true })).toBe(false);
+  });
+
   it('begins anew behind a transaction that ended unseen', () => {
     const mode = new AcknowledgeMode('local');
     mode.completed({ unit: unitOf('BEGIN'), wasOpen: false, ended: false });
