@@ -509,25 +509,40 @@ describe.each(['14', '18'])('values that nobody asked PostgreSQL %s for', (versi
     },
   );
 
-  it.each([true, false])(
-    'what the driver asks in an idle moment does not take its place, with the option: %s',
-    async (recordGeneratedValues) => {
-      await reset();
-      const client = await lab.connect({ failover: { recordGeneratedValues } });
-      await client.query('SELECT 1');
-      let asked = 0;
-      lab.proxy.onFrontendMessage = (type, body) => {
-        if (type === 'P' && body.includes('pg_catalog')) asked++;
-        return undefined;
-      };
-      await client.query('BEGIN');
-      // New, so that it has to be judged, and looked up, when the session is idle.
-      await client.query(`${PLAIN} RETURNING ${recordGeneratedValues ? 1 : 2} AS other`, ['x']);
-      await client.query({ name: 'end', text: 'COMMIT' });
-      await waitFor(() => asked > 0, { message: 'the questions' });
-      expect(await bindAgain(client, ['b'])).toEqual(['description', 'row', 'INSERT 0 1']);
-    },
-  );
+  it('what is looked up in an idle moment does not take its place', async () => {
+    await reset();
+    const client = await lab.connect({ failover: { recordGeneratedValues: true } });
+    await client.query('SELECT 1');
+    let asked = 0;
+    lab.proxy.onFrontendMessage = (type, body) => {
+      if (type === 'P' && body.includes('has_column_privilege')) asked++;
+      return undefined;
+    };
+    await client.query('BEGIN');
+    await client.query(`${PLAIN} RETURNING 1 AS other`, ['x']);
+    await client.query({ name: 'end', text: 'COMMIT' });
+    await waitFor(() => asked > 0, { message: 'the questions' });
+    expect(await bindAgain(client, ['b'])).toEqual(['description', 'row', 'INSERT 0 1']);
+  });
+
+  it('nor does what is asked to find out what statements do, whether values are recorded or not', async () => {
+    await reset();
+    await lab.primary.query('CREATE TABLE fresh (name text); GRANT INSERT ON fresh TO PUBLIC');
+    const client = await lab.connect();
+    let asked = 0;
+    lab.proxy.onFrontendMessage = (type, body) => {
+      if (type === 'P' && body.includes('pg_catalog.pg_class')) asked++;
+      return undefined;
+    };
+    // New, so that it has to be judged in front of what comes next.
+    const parse = (wire: Wire): void => {
+      wire.parse({ text: 'INSERT INTO fresh VALUES ($1) RETURNING 2 AS other' }, true);
+      wire.sync();
+    };
+    expect(await written(client, 1, parse)).toEqual(['parseComplete ', 'readyForQuery I']);
+    expect(await bindAgain(client, ['b'])).toEqual(['description', 'row', 'INSERT 0 1']);
+    expect(asked).toBeGreaterThan(0);
+  });
 
   it('is off unless it is switched on', async () => {
     await reset();
