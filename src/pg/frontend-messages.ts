@@ -68,32 +68,22 @@ export function readQuery(bytes: Buffer, start: number, end: number): string {
   return bytes.toString('utf8', start, end - 1);
 }
 
-/** One statement with its parameters as text, everything unnamed, closed by Sync. */
-export function statementMessages(sql: string, parameters: readonly (string | null)[]): Buffer {
-  return Buffer.concat([
-    serialize.parse({ text: sql }),
-    serialize.bind({ values: [...parameters] }),
-    serialize.execute({}),
-    serialize.sync(),
-  ]);
-}
+/** Name of the driver's own questions: their statement and their portal. */
+const QUESTION = 'holdfast_question';
 
 /**
- * The same under a name of the driver's own, which is free again behind it: an unnamed portal of the application's may be
- * open, and it may bind again what it has parsed without a name.
+ * One statement of the driver's own with its parameters as text, closed by Sync. It has a name, which is free again behind
+ * it: an unnamed portal of the application's may be open, and what the application binds without a name must be what it has
+ * parsed so, also where that was on another connection and is gone (26000). Behind an error the name may be taken still.
  */
-export function namedStatementMessages(
-  name: string,
-  sql: string,
-  parameters: readonly (string | null)[],
-): Buffer {
+export function statementMessages(sql: string, parameters: readonly (string | null)[]): Buffer {
   return Buffer.concat([
-    serialize.close({ type: 'S', name }),
-    serialize.parse({ name, text: sql }),
-    serialize.bind({ portal: name, statement: name, values: [...parameters] }),
-    serialize.execute({ portal: name }),
-    serialize.close({ type: 'P', name }),
-    serialize.close({ type: 'S', name }),
+    serialize.close({ type: 'S', name: QUESTION }),
+    serialize.parse({ name: QUESTION, text: sql }),
+    serialize.bind({ portal: QUESTION, statement: QUESTION, values: [...parameters] }),
+    serialize.execute({ portal: QUESTION }),
+    serialize.close({ type: 'P', name: QUESTION }),
+    serialize.close({ type: 'S', name: QUESTION }),
     serialize.sync(),
   ]);
 }

@@ -1,4 +1,3 @@
-import { HiddenQuestions } from './pinning/hidden-questions.ts';
 import type { ServerConnection } from './server-connection.ts';
 import type { SqlRunner } from './sql-runner.ts';
 
@@ -14,7 +13,7 @@ export interface AttendedSession {
     readonly options: { readonly stateCheckMillis: number };
     /** Not ready: judging begins with loading the parser, which holds up the whole process for a moment. */
     readonly database: { readonly isReady: boolean };
-    readonly memory: { questions(connection: HiddenQuestions): SqlRunner };
+    readonly memory: { questions(connection: ServerConnection): SqlRunner };
   };
   readonly memory: {
     readonly wantsAttention: boolean;
@@ -88,7 +87,7 @@ export class IdleAttention {
     const done = (): void => {
       if (session.connection === connection) session.letGo();
     };
-    const questions = session.context.memory.questions(new HiddenQuestions(connection));
+    const questions = session.context.memory.questions(connection);
     session.memory.attend(questions).then(done, done);
   }
 }

@@ -3,17 +3,20 @@ import { ResponseDigest, sameResults } from '../session/response-digest.ts';
 import { FAILED, IDLE } from '../session/journal.ts';
 import { abortable } from '../cluster/abortable.ts';
 import { BackendType } from './backend-messages.ts';
+import { statementMessages } from './frontend-messages.ts';
 import type { NamedStatements } from './named-statements.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { hide } from './hidden-answer.ts';
 import type { JournalPins } from './pinning/journal-pins.ts';
 import type { PinnedForm } from './pinning/pinned-form.ts';
-import { discardDrawn } from './pinning/hidden-questions.ts';
 import { digestMessage, errorCode } from './response-hash.ts';
 import type { Responder } from './responder.ts';
 import type { ServerConnection } from './server-connection.ts';
 import { SqlError } from './sql-runner.ts';
 import { controlsTransaction, liesInTheMoment, savepointOf } from './unit-facts.ts';
+
+/** Makes currval and lastval undefined. */
+const discardDrawn = statementMessages('DISCARD SEQUENCES', []);
 
 export type ReplayResult =
   | { readonly kind: 'replayed'; readonly status: number }
@@ -148,11 +151,11 @@ function sendPinned(
   progress.begin(1);
   source.names.prepare(unit, connection);
   // What is given and not drawn leaves currval as it was: better undefined than of an earlier row (A9).
-  if (givesDrawn) hide(discardDrawn(), connection);
+  if (givesDrawn) hide(discardDrawn, connection);
   if (prepare !== null) hide(prepare, connection);
   connection.expect(new ReplayedUnit(unit, progress, reason));
   connection.write(bytes);
-  if (givesDrawn) hide(discardDrawn(), connection);
+  if (givesDrawn) hide(discardDrawn, connection);
 }
 
 /** Enough of a statement to find it, and none of its values. */

@@ -2,7 +2,6 @@ import { FAILED } from '../session/journal.ts';
 import type { Conversation } from './conversation.ts';
 import type { PgUnit } from './pg-unit.ts';
 import { hide } from './hidden-answer.ts';
-import { HiddenQuestions } from './pinning/hidden-questions.ts';
 import { RecordedAnswer } from './pinning/recorded-answer.ts';
 import type { RecordedTexts } from './pinning/recorded-texts.ts';
 import { parseIn, unnamedIn, withMoreColumns } from './pinning/wire-statement.ts';
@@ -89,8 +88,7 @@ export class ValueRecorder {
     }
     const texts = [...this.#wanted];
     this.#wanted.clear();
-    const questions = new HiddenQuestions(connection);
-    Promise.all(texts.map((text) => this.#texts.learn(text, searchPath, questions))).then(done, done);
+    Promise.all(texts.map((text) => this.#texts.learn(text, searchPath, connection))).then(done, done);
   }
 
   /** A server has failed the unit, perhaps because of us: it runs again as it is. */

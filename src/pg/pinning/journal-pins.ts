@@ -5,7 +5,6 @@ import { loadParser } from '../sql/parser.ts';
 import { loadDeparser } from './deparser.ts';
 import { DrawnSequences } from './drawn-sequences.ts';
 import type { GivenAnswer } from './given-answer.ts';
-import { HiddenQuestions } from './hidden-questions.ts';
 import { hiddenUse } from './hidden-uses.ts';
 import { KnownTables } from './known-tables.ts';
 import { noteSeenConstants } from './note-constants.ts';
@@ -52,7 +51,7 @@ export class JournalPins {
 
   private constructor(journal: PinnableJournal, connection: ServerConnection) {
     this.#journal = journal;
-    this.#questions = new HiddenQuestions(connection);
+    this.#questions = connection;
     this.#tables = new KnownTables(this.#questions);
     this.#constants = new TransactionConstants(
       journal.units.some((unit) => unit.texts.some(({ text }) => SETS_ZONE.test(text))),
