@@ -20,7 +20,7 @@ export type InitCommand =
 
 export const HELP = `Usage: npx holdfast init [options]
 
-Makes what commit tokens need: a schema with a table, a sequence and three functions. Without options it prints the SQL,
+Makes what commit tokens need: a schema with a table, a sequence, a view and functions. Without options it prints the SQL,
 for a migration tool; run it in one transaction. It may be run any number of times.
 
   --apply          run it, as the owner of the objects or a superuser
