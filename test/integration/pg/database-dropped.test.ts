@@ -21,6 +21,8 @@ const TIMEOUT_MILLIS = 20_000;
 const PROMPT_MILLIS = 5_000;
 /** Of sessions that have nothing to wait for but the deadline. */
 const SHORT_TIMEOUT_MILLIS = 1_500;
+/** On a busy machine the look at the host takes longer than the default of 250 ms. */
+const PROBE_MILLIS = 1_000;
 
 /** Rule R14: the primary ends its sessions with 57P01, a standby that learns of it with 57P04. */
 describe('the database of a session is dropped under it', () => {
@@ -42,7 +44,7 @@ describe('the database of a session is dropped under it', () => {
   async function connect(failover: FailoverOptions = {}): Promise<WatchedClient> {
     return await lab.connect({
       connectionString: lab.cluster.connectionString({ hosts: lab.proxies, database: DATABASE }),
-      failover: { timeoutMillis: TIMEOUT_MILLIS, ...failover },
+      failover: { timeoutMillis: TIMEOUT_MILLIS, terminationProbeMillis: PROBE_MILLIS, ...failover },
     });
   }
 
@@ -53,7 +55,7 @@ describe('the database of a session is dropped under it', () => {
         database: DATABASE,
         parameters: { target_session_attrs: 'standby' },
       }),
-      failover: { timeoutMillis: TIMEOUT_MILLIS, ...failover },
+      failover: { timeoutMillis: TIMEOUT_MILLIS, terminationProbeMillis: PROBE_MILLIS, ...failover },
     });
   }
 

@@ -32,7 +32,8 @@ describe('a session on a standby is thrown out by a conflict with recovery', () 
         hosts: [...standbys, lab.proxy],
         parameters: { target_session_attrs: attributes },
       }),
-      failover: { timeoutMillis: 20_000, ...failover },
+      // On a busy machine the look at the host takes longer than the default of 250 ms.
+      failover: { timeoutMillis: 20_000, terminationProbeMillis: 2_000, ...failover },
     });
     const { rows } = await client.query('SELECT pg_is_in_recovery() AS standby');
     expect(rows).toEqual([{ standby: true }]);
