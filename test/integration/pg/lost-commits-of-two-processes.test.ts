@@ -54,4 +54,27 @@ describe('what several processes have lost', () => {
     expect(lost[1]![0]!.notReapplied).toMatch(/other results/);
     expect(await balances()).toEqual([1]);
   });
+
+  it('is applied once each if they come at the same time, and by no later failover', async () => {
+    const processes = await Promise.all([1, 2].map(() => connectAsOneProcess(lab)));
+    const lost = processes.map(lostOf);
+    await lab.primary.query(`DELETE FROM account; INSERT INTO account VALUES ('a', 0)`);
+    await loseFromHere(lab, async () => {
+      for (let i = 0; i < 5; i++) {
+        for (const one of processes)
+          await one.query(`UPDATE account SET balance = balance + 1 WHERE id = 'a'`);
+      }
+    });
+    await Promise.all(processes.map((one) => one.query('SELECT')));
+    expect(lost.map((events) => events.map(({ outcome }) => outcome))).toEqual([
+      Array.from({ length: 5 }, () => 'reapplied'),
+      Array.from({ length: 5 }, () => 'reapplied'),
+    ]);
+    expect(await balances()).toEqual([10]);
+    await lab.cluster.rejoin(lab.cluster.nodes.find((node) => node !== lab.primary)!);
+    await lab.replacePrimary();
+    await Promise.all(processes.map((one) => one.query('SELECT')));
+    expect(lost.flat()).toHaveLength(10);
+    expect(await balances()).toEqual([10]);
+  });
 });

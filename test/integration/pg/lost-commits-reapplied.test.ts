@@ -1,3 +1,6 @@
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { from as copyFrom } from 'pg-copy-streams';
 import { describe, expect, it } from 'vitest';
 import type { LostCommit } from '../../../src/events.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
@@ -268,5 +271,172 @@ describe('a lost transaction that can not be applied again', () => {
     await client.query('SELECT');
     expect(outcomes(lost)).toEqual([['lost', 'there are no commit tokens on the new server']]);
     expect(await lab.notes()).toEqual([]);
+  });
+});
+
+describe('a lost transaction that can not simply be run again in its order', () => {
+  const lab = FailoverLab.forThisSuite({
+    tokens: true,
+    setUp: `
+      CREATE TABLE account (id text PRIMARY KEY, balance int NOT NULL);
+      CREATE TABLE transfer (id text PRIMARY KEY, account text REFERENCES account DEFERRABLE INITIALLY DEFERRED);
+      CREATE TABLE audit (text text, who text DEFAULT current_user);`,
+  });
+
+  async function accounts(): Promise<string[]> {
+    const { rows } = await lab.primary.query<{ id: string; balance: number }>(
+      'SELECT id, balance FROM account ORDER BY id',
+    );
+    return rows.map(({ id, balance }) => `${id} ${balance}`);
+  }
+
+  /**
+   * The later statement is sent before the COMMIT of the transaction whose lock it waits for, so by the order of sending it
+   * comes first.
+   */
+  async function loseOutOfOrder(further: () => Promise<unknown>): Promise<LostCommit[][]> {
+    const holder = await lab.connect(REAPPLY);
+    const waiter = await lab.connect(REAPPLY);
+    const lost = [lostOf(holder), lostOf(waiter)];
+    await lab.primary.query(`TRUNCATE account CASCADE; INSERT INTO account VALUES ('x', 0), ('y', 0)`);
+    await loseFromHere(lab, async () => {
+      await holder.query('BEGIN');
+      await holder.query(`UPDATE account SET balance = balance + 5 WHERE id = 'x'`);
+      const waiting = waiter.query(
+        `UPDATE account SET balance = balance * 2 WHERE id = 'x' RETURNING balance`,
+      );
+      await waitFor(async () => {
+        const { rowCount } = await lab.primary.query('SELECT FROM pg_locks WHERE NOT granted');
+        return rowCount === 1;
+      });
+      await holder.query('COMMIT');
+      expect((await waiting).rows).toEqual([{ balance: 10 }]);
+      await further();
+    });
+    return lost;
+  }
+
+  it('diverges in the first round, and is applied in the second behind the one that it rests on', async () => {
+    const client = await lab.connect(REAPPLY);
+    const lost = await loseOutOfOrder(() => Promise.resolve());
+    await client.query('SELECT');
+    expect(lost.map(outcomes)).toEqual([['reapplied'], ['reapplied']]);
+    expect(await accounts()).toEqual(['x 10', 'y 0']);
+  });
+
+  it('is reported if no round makes it right, and the others are applied', async () => {
+    const client = await lab.connect(REAPPLY);
+    const own = lostOf(client);
+    const lost = await loseOutOfOrder(async () => {
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('half')`);
+      await client.query(`UPDATE account SET balance = 1 WHERE id = 'y'`);
+      await client.query('COMMIT');
+    });
+    await lab.primary.query(`DELETE FROM account WHERE id = 'y'`);
+    await client.query('SELECT');
+    expect(lost.map(outcomes)).toEqual([['reapplied'], ['reapplied']]);
+    expect(outcomes(own)).toEqual([['lost', expect.stringMatching(/other results/)]]);
+    expect(await accounts()).toEqual(['x 10']);
+    expect(await lab.notes()).toEqual([]);
+  });
+
+  it('is held to its deferred constraints at its COMMIT', async () => {
+    const client = await lab.connect(REAPPLY);
+    const lost = lostOf(client);
+    await lab.primary.query(`TRUNCATE account CASCADE; INSERT INTO account VALUES ('old', 1)`);
+    await loseFromHere(lab, async () => {
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO transfer VALUES ('good', 'new')`);
+      await client.query(`INSERT INTO account VALUES ('new', 2)`);
+      await client.query('COMMIT');
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('half')`);
+      await client.query(`INSERT INTO transfer VALUES ('bad', 'old')`);
+      await client.query('COMMIT');
+    });
+    await lab.primary.query(`DELETE FROM account WHERE id = 'old'`);
+    await client.query('SELECT');
+    // In the order in which they were lost.
+    expect(outcomes(lost)).toEqual(['reapplied', ['lost', 'SQLSTATE 23503']]);
+    expect(await accounts()).toEqual(['new 2']);
+    expect((await lab.primary.query('SELECT id FROM transfer')).rows).toEqual([{ id: 'good' }]);
+    expect(await lab.notes()).toEqual([]);
+  });
+
+  it('is applied with what it was given by COPY', async () => {
+    const client = await lab.connect(REAPPLY);
+    const lost = lostOf(client);
+    await loseFromHere(lab, async () => {
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO note VALUES ('inserted')`);
+      await pipeline(
+        Readable.from(['copied 1\n', 'copied 2\n']),
+        client.query(copyFrom('COPY note FROM STDIN')),
+      );
+      await client.query('COMMIT');
+      await pipeline(Readable.from(['alone\n']), client.query(copyFrom('COPY note FROM STDIN')));
+    });
+    await client.query('SELECT');
+    expect(outcomes(lost)).toEqual(['reapplied', 'reapplied']);
+    expect(await lab.notes()).toEqual(['alone', 'copied 1', 'copied 2', 'inserted']);
+  });
+
+  it('is applied by the roles that had run its statements', async () => {
+    await lab.primary.query(`
+      DO $$ BEGIN CREATE ROLE clerk; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+      GRANT clerk TO app; GRANT INSERT ON audit TO clerk; TRUNCATE audit`);
+    const client = await lab.connect(REAPPLY);
+    const lost = lostOf(client);
+    await loseFromHere(lab, async () => {
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO audit (text) VALUES ('before')`);
+      await client.query('SET LOCAL ROLE clerk');
+      await client.query(`INSERT INTO audit (text) VALUES ('local')`);
+      await client.query('COMMIT');
+      await client.query('SET ROLE clerk');
+      await client.query('BEGIN');
+      await client.query(`INSERT INTO audit (text) VALUES ('session')`);
+      await client.query('COMMIT');
+      await client.query('RESET ROLE');
+    });
+    // Another one: a session whose state is not read back yet behind RESET may be closed.
+    const other = await lab.connect(REAPPLY);
+    await other.query('SELECT');
+    expect(outcomes(lost)).toEqual(['reapplied', 'reapplied']);
+    const { rows } = await lab.primary.query<{ text: string; who: string }>(
+      'SELECT text, who FROM audit ORDER BY text',
+    );
+    expect(rows.map(({ text, who }) => `${text} ${who}`)).toEqual([
+      'before app',
+      'local clerk',
+      'session clerk',
+    ]);
+  });
+
+  it('is applied if its cursor gives the same rows, and else not', async () => {
+    const client = await lab.connect(REAPPLY);
+    const lost = lostOf(client);
+    await lab.primary.query(
+      `TRUNCATE account CASCADE; INSERT INTO account VALUES ('a', 1), ('b', 2), ('c', 3)`,
+    );
+    await loseFromHere(lab, async () => {
+      for (const [rest, note] of [
+        ['CLOSE rest', 'same'],
+        ['FETCH ALL FROM rest', 'other'],
+      ]) {
+        await client.query('BEGIN');
+        await client.query('DECLARE rest CURSOR FOR SELECT id FROM account ORDER BY id');
+        const { rows } = await client.query('FETCH 2 FROM rest');
+        expect(rows).toEqual([{ id: 'a' }, { id: 'b' }]);
+        await client.query('INSERT INTO note VALUES ($1)', [note]);
+        await client.query(rest!);
+        await client.query('COMMIT');
+      }
+    });
+    await lab.primary.query(`DELETE FROM account WHERE id = 'c'`);
+    await client.query('SELECT');
+    expect(outcomes(lost)).toEqual(['reapplied', ['lost', expect.stringMatching(/other results/)]]);
+    expect(await lab.notes()).toEqual(['same']);
   });
 });
