@@ -16,6 +16,18 @@ async function purged(client: Client | Pool): Promise<void> {
   });
 }
 
+/**
+ * Resolves when a position is known that was asked for from now on; none comes behind it for a while. When the second one
+ * is asked for, the first is known; that second one is not answered.
+ */
+async function positionIsTheLast({ proxy }: FailoverLab): Promise<void> {
+  const second = { from: 'client', type: 'P', text: 'pg_current_wal_flush_lsn', after: 1 } as const;
+  await onMessage(proxy, second, (connection) => {
+    proxy.onFrontendMessage = (_type, _body, from) => (from === connection ? 'drop' : undefined);
+    return 'drop';
+  });
+}
+
 const POLLS_OFTEN = { positionIntervalMillis: 20 };
 
 describe.each([
@@ -186,16 +198,7 @@ describe('an acknowledged statement outside of a transaction', () => {
         await client.query('SELECT text FROM note');
         return size() === before;
       });
-      // When the second position is asked for, the first one is known: it lies behind what the standby has. The second is
-      // not answered, so that the first stays the last one before the statement.
-      await onMessage(
-        lab.proxy,
-        { from: 'client', type: 'P', text: 'pg_current_wal_flush_lsn', after: 1 },
-        (connection) => {
-          lab.proxy.onFrontendMessage = (_type, _body, from) => (from === connection ? 'drop' : undefined);
-          return 'drop';
-        },
-      );
+      await positionIsTheLast(lab);
       await client.query('INSERT INTO note VALUES ($1)', ['next']);
     });
     await client.query('SELECT');
@@ -335,6 +338,25 @@ describe('the committed log', () => {
     expect(size(client)).toBe(1);
     await standby!.start();
     await purged(client);
+  });
+
+  it('tells which statements the promoted standby has, but for those behind the last position', async () => {
+    const client = await lab.connect({ failover: POLLS_OFTEN });
+    const lost = lostOf(client);
+    // It can't be asked, so nothing leaves the log.
+    await lab.cluster.standbys[0]!.stop('fast');
+    for (let i = 0; i < 20; i++) await client.query('INSERT INTO note VALUES ($1)', [`early ${i}`]);
+    await positionIsTheLast(lab);
+    for (let i = 0; i < 3; i++) await client.query('INSERT INTO note VALUES ($1)', [`late ${i}`]);
+    await transaction(client, 'marked');
+    expect(size(client)).toBe(24);
+    await lab.replacePrimary();
+    await client.query('SELECT');
+    expect(await lab.notes()).toHaveLength(24);
+    expect(lost.map((event) => [event.outcome, event.reason, ...event.parameters()[0]!])).toEqual(
+      [0, 1, 2].map((i) => ['unknown', 'no-mark', `late ${i}`]),
+    );
+    expect(client.failover!.snapshot()).toMatchObject({ commitsLost: 0, commitsMaybeLost: 3 });
   });
 
   it('is empty as well behind a failover, as soon as the others follow', async () => {
