@@ -1,3 +1,4 @@
+import { deadlineSignal } from './deadline-signal.ts';
 import { FailoverFailedError } from '../errors.ts';
 import type { FailoverEventMap, FailoverEvents, FailoverSnapshot } from '../events.ts';
 import { hostKey } from '../topology/host-address.ts';
@@ -267,11 +268,9 @@ export class Coordinator {
   #settleLate(): void {
     const { primary } = this.#knowledge;
     if (primary === null || this.#agent === null || this.#failover !== null) return;
-    this.#settlement
-      .run(primary, this.#agent, AbortSignal.timeout(this.#options.dialTimeoutMillis))
-      .catch(() => {
-        // With the next survey, then.
-      });
+    this.#settlement.run(primary, this.#agent, deadlineSignal(this.#options.dialTimeoutMillis)).catch(() => {
+      // With the next survey, then.
+    });
   }
 
   #tellOverflow(overflow: LogOverflow | null): void {

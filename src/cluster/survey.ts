@@ -1,3 +1,4 @@
+import { deadlineSignal } from './deadline-signal.ts';
 import { hostKey } from '../topology/host-address.ts';
 import type { HostAddress } from '../topology/host-address.ts';
 import type { TopologyView } from '../topology/topology-provider.ts';
@@ -58,12 +59,12 @@ export class Survey {
     }
     const known = new Set(done);
     try {
-      const { hosts } = await this.#discover(AbortSignal.timeout(this.#observeMillis));
+      const { hosts } = await this.#discover(deadlineSignal(this.#observeMillis));
       await Promise.all(
         hosts.map(async (address) => {
           const key = hostKey(address);
           if (known.has(key)) return;
-          const seen = await member.look(address, AbortSignal.timeout(this.#observeMillis));
+          const seen = await member.look(address, deadlineSignal(this.#observeMillis));
           if (seen.kind === 'reachable') known.add(key);
         }),
       );

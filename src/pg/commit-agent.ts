@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { LoggedTransaction } from '../cluster/committed-log.ts';
@@ -52,7 +53,7 @@ export class CommitAgent implements CommittedAgent {
 
   /** Within `dialTimeoutMillis`. What is not judged by then is open still. */
   async settle(entries: readonly LoggedTransaction[], server: ServerLife): Promise<Settled> {
-    const signal = AbortSignal.timeout(this.#options.dialTimeoutMillis);
+    const signal = deadlineSignal(this.#options.dialTimeoutMillis);
     // Every question listens to it: more than the ten that Node takes for a leak.
     setMaxListeners(0, signal);
     // Tokens are in the database in which they were put, and it takes its role to ask for them.

@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { PositionSource, PositionSurvey } from '../cluster/position-poller.ts';
 import { hostKey, type HostAddress } from '../topology/host-address.ts';
@@ -43,7 +44,7 @@ export class HostPositions implements PositionSource {
 
   async survey(): Promise<PositionSurvey | null> {
     const { coordinator, timeoutMillis } = this.#options;
-    const late = AbortSignal.timeout(timeoutMillis);
+    const late = deadlineSignal(timeoutMillis);
     try {
       const { hosts } = await coordinator.discover(late);
       const seen = await Promise.all(hosts.map((address) => this.#look(address, late)));

@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import type { Ticket } from '../cluster/failover.ts';
 import type { ServerIdentity } from '../cluster/member.ts';
 import type { RecoveringSession } from './recovering-session.ts';
@@ -33,7 +34,7 @@ export class HostReport {
       ended();
     };
     this.#end = end;
-    const signal = AbortSignal.any([abort.signal, AbortSignal.timeout(options.dialTimeoutMillis)]);
+    const signal = deadlineSignal(options.dialTimeoutMillis, abort.signal);
     ticket.primary(signal).then(end, end);
   }
 

@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import { hostKey, type HostAddress } from '../topology/host-address.ts';
 import type { CommittedTransaction } from './committed-transaction.ts';
 import { resolveCommit } from './commit-resolver.ts';
@@ -75,7 +76,7 @@ export async function judgeCommitted(
       // It was acknowledged: that a standby has it as well is not what is asked here.
       server: { ...probe, synchronousStandbys: false },
       lineage,
-      signal: AbortSignal.any([server.signal, AbortSignal.timeout(IN_PROGRESS_MILLIS)]),
+      signal: deadlineSignal(IN_PROGRESS_MILLIS, server.signal),
     });
     if (outcome === 'committed') return { verdict: 'survived', reason };
     if (outcome === 'not-committed') return { verdict: 'lost', reason };

@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
 import { selectForSessionAttrs } from '../cluster/select-host.ts';
 import { FailoverFailedError } from '../errors.ts';
@@ -119,7 +120,7 @@ async function openOnPrimary(session: LogicalSession, signal: AbortSignal): Prom
   const { coordinator, options, resolved } = session.context;
   const primary = coordinator.knowledge.primary;
   const lost = primary ?? { address: resolved.hosts[0]!, incarnation: null };
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMillis)]);
+  const limit = deadlineSignal(options.timeoutMillis, signal);
   const ticket = coordinator.join(session, lost, null);
   let outcome: 'ready' | 'failed' = 'failed';
   try {

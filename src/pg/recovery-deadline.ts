@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import type { SessionState } from '../session/state.ts';
 
 /** A session that recovers, as far as its time goes. */
@@ -56,7 +57,7 @@ export class RecoveryDeadline {
   resolveSignal(signal: AbortSignal): AbortSignal {
     const { timeoutMillis } = this.#session.context.options;
     const left = timeoutMillis - (performance.now() - this.#startedAt);
-    return AbortSignal.any([signal, AbortSignal.timeout(Math.max(1, Math.floor(left * 0.9)))]);
+    return deadlineSignal(Math.max(1, Math.floor(left * 0.9)), signal);
   }
 
   abort(reason: Error): void {

@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServerLife } from '../cluster/settlement.ts';
@@ -45,7 +46,7 @@ type Attempt = Reapplied | { readonly kind: 'open' } | { readonly kind: 'late' }
  */
 export async function rerunLost(lost: readonly LostToRerun[], server: ServerLife): Promise<Rerun> {
   const timeouts = lost.map(({ transaction }) => transaction.context.options.timeoutMillis);
-  const signal = AbortSignal.timeout(Math.max(1, Math.floor(Math.min(...timeouts) * SHARE_OF_TIMEOUT)));
+  const signal = deadlineSignal(Math.max(1, Math.floor(Math.min(...timeouts) * SHARE_OF_TIMEOUT)));
   setMaxListeners(0, signal);
   const results = new Map<LostToRerun, Attempt>();
   let waiting = [...lost].sort((one, other) => one.transaction.sentSequence - other.transaction.sentSequence);

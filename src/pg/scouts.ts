@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import { abortable } from '../cluster/abortable.ts';
 import type { Coordinator } from '../cluster/coordinator.ts';
 import type { HostObservation, ReachableHost } from '../cluster/host-observation.ts';
@@ -112,7 +113,7 @@ export class Scouts {
           memory.record(address, probe);
         },
         // Others wait for it as well: it must not end with this session.
-        signal: AbortSignal.timeout(dialTimeoutMillis),
+        signal: deadlineSignal(dialTimeoutMillis),
       }),
     );
     try {

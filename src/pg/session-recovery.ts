@@ -1,3 +1,4 @@
+import { deadlineSignal } from '../cluster/deadline-signal.ts';
 import { abortable } from '../cluster/abortable.ts';
 import type { Ticket } from '../cluster/failover.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
@@ -223,7 +224,7 @@ export class SessionRecovery {
     if (!mayBeAimed(fatalCode(this.#loss)) || !this.#respectsKills) return false;
     if (!this.#wasBusy || this.#attempts > 1) return false;
     const { terminationProbeMillis } = this.#session.context.options;
-    const window = AbortSignal.any([signal, AbortSignal.timeout(terminationProbeMillis)]);
+    const window = deadlineSignal(terminationProbeMillis, signal);
     return await serverGoesOn(this.#session, ticket, lost.identity, window);
   }
 

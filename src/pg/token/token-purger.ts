@@ -4,6 +4,7 @@
  *
  * One for each process, cluster, database and schema. Its timer keeps no process alive.
  */
+import { deadlineSignal } from '../../cluster/deadline-signal.ts';
 import type { TokenPurgeFailed } from '../../events.ts';
 import type { SqlRow, SqlRunner } from '../sql-runner.ts';
 import { tokenNames } from './token-objects.ts';
@@ -130,7 +131,7 @@ export class TokenPurger {
 
   async #purge(): Promise<PurgeRun> {
     const { connect, onConnected } = this.#options;
-    const signal = AbortSignal.timeout(RUN_MILLIS);
+    const signal = deadlineSignal(RUN_MILLIS);
     let connection: PurgeConnection | null = null;
     const cut = (): void => {
       connection?.destroy();
