@@ -74,10 +74,12 @@ const QUESTION = 'holdfast_question';
 /**
  * One statement of the driver's own with its parameters as text, closed by Sync. It has a name, which is free again behind
  * it: an unnamed portal of the application's may be open, and what the application binds without a name must be what it has
- * parsed so, also where that was on another connection and is gone (26000). Behind an error the name may be taken still.
+ * parsed so, also where that was on another connection and is gone (26000). Behind an error both names are taken still, the
+ * portal's until the transaction is rolled back, which is a question as well: so they are freed first.
  */
 export function statementMessages(sql: string, parameters: readonly (string | null)[]): Buffer {
   return Buffer.concat([
+    serialize.close({ type: 'P', name: QUESTION }),
     serialize.close({ type: 'S', name: QUESTION }),
     serialize.parse({ name: QUESTION, text: sql }),
     serialize.bind({ portal: QUESTION, statement: QUESTION, values: [...parameters] }),
