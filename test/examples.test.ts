@@ -3,8 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
+import pg from 'pg';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PostgresCluster, type PostgresClusterOptions } from './support/postgres-cluster.ts';
+import type { PostgresNode } from './support/postgres-node.ts';
 import { waitFor } from './support/wait-for.ts';
 
 const ROOT = new URL('../', import.meta.url);
@@ -56,6 +58,25 @@ class Run {
 async function killAndFailOver(cluster: PostgresCluster): Promise<void> {
   await cluster.primary.kill();
   await cluster.failover();
+}
+
+/**
+ * Until the server dies both sellers wait for the tulips. One that had just sold some would be idle, and an idle session
+ * fails over later and by itself, when it is used.
+ */
+async function lockBothOut(node: PostgresNode): Promise<void> {
+  const client = new pg.Client(node.superuserConfig());
+  client.on('error', () => undefined); // It dies with the server.
+  await client.connect();
+  await client.query('BEGIN');
+  await client.query('SELECT FROM stock FOR UPDATE');
+  await waitFor(
+    async () => {
+      const waiting = await node.query(`SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'`);
+      return waiting.rowCount === 2;
+    },
+    { timeoutMillis: 30_000, message: 'both sellers to wait' },
+  );
 }
 
 describe('the examples', () => {
@@ -135,6 +156,7 @@ describe('the examples', () => {
       },
       { timeoutMillis: 30_000, message: 'the first sales' },
     );
+    await lockBothOut(cluster.primary);
     await killAndFailOver(cluster);
     expect(await run.ended, run.stderr).toBe(0);
     expect(run.stdout).toBe("[ { customers: '100', sales: '100' } ] [ { item: 'tulip', amount: 0 } ]\n");
