@@ -1,10 +1,9 @@
-import type { EventEmitter } from 'node:events';
-import type { Duplex } from 'node:stream';
 import type { Client, Connection, QueryConfig, QueryResult, Submittable } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { WatchedClient } from '../../support/failover-lab.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
+import { writeRawUnits, type Wire, type WireMessage } from '../../support/raw-units.ts';
 import { rejectionOf } from '../../support/settle.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
@@ -104,56 +103,12 @@ function shown({ command, rowCount, rows, fields }: QueryResult): unknown {
   };
 }
 
-/** The calls of pg's own Connection by which a unit is written. */
-interface Wire {
-  parse(about: { name?: string; text: string }, more: boolean): void;
-  bind(about: { statement?: string; values: string[] }, more: boolean): void;
-  describe(about: { type: 'P' | 'S'; name: string }, more: boolean): void;
-  execute(about: { rows?: number }, more: boolean): void;
-  sync(): void;
-  query(text: string): void;
-  readonly stream: Duplex;
+/** What comes back for units written by hand, as far as it does not differ from one run to the next. */
+async function written(client: Client, units: number, write: (wire: Wire) => void): Promise<string[]> {
+  return (await writeRawUnits(client, units, write)).map(shapeOf);
 }
 
-/** Writes units by hand, and tells all that comes back as far as it does not differ from one run to the next. */
-function written(client: Client, units: number, write: (wire: Wire) => void): Promise<string[]> {
-  const { connection } = client as unknown as { connection: EventEmitter };
-  // pg's Client knows nothing of what it has not asked for.
-  const kept = ANSWERS.map((name) => [name, connection.listeners(name)] as const);
-  for (const name of ANSWERS) connection.removeAllListeners(name);
-  return new Promise((resolve) => {
-    const seen: string[] = [];
-    const onMessage = (message: Message): void => {
-      seen.push(shapeOf(message));
-      if (message.name !== 'readyForQuery' || --units > 0) return;
-      connection.off('message', onMessage);
-      setImmediate(() => {
-        for (const [name, listeners] of kept)
-          for (const listener of listeners) connection.on(name, listener as () => void);
-        resolve(seen);
-      });
-    };
-    connection.on('message', onMessage);
-    const wire = connection as unknown as Wire;
-    wire.stream.cork();
-    write(wire);
-    wire.stream.uncork();
-  });
-}
-
-const ANSWERS = [
-  'parseComplete', 'rowDescription', 'dataRow', 'portalSuspended', 'commandComplete', 'errorMessage', 'readyForQuery',
-]; // prettier-ignore
-
-interface Message {
-  readonly name: string;
-  readonly status?: string;
-  readonly text?: string;
-  readonly code?: string;
-  readonly fields?: readonly unknown[];
-}
-
-function shapeOf({ name, status = '', text = '', code = '', fields = [] }: Message): string {
+function shapeOf({ name, status = '', text = '', code = '', fields = [] }: WireMessage): string {
   return `${name} ${status}${text}${code}${fields.map((field) => (typeof field === 'string' ? 'value' : (field as { name: string }).name)).join(',')}`;
 }
 

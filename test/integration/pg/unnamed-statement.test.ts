@@ -1,44 +1,17 @@
-import type { EventEmitter } from 'node:events';
 import type { Client } from 'pg';
 import { describe, expect, it } from 'vitest';
 import { FailoverLab } from '../../support/failover-lab.ts';
-
-/** The calls of pg's own Connection. */
-interface Wire extends EventEmitter {
-  parse(about: { text: string }): void;
-  bind(about: { values: string[] }): void;
-  execute(about: object): void;
-  sync(): void;
-}
-
-interface Message {
-  readonly name: string;
-  readonly code?: string;
-  readonly fields?: readonly string[];
-}
+import { writeRawUnits, type Wire } from '../../support/raw-units.ts';
 
 /** Writes one unit by hand, and tells what rows and errors come back. */
-function written(client: Client, write: (wire: Wire) => void): Promise<string[]> {
-  const { connection } = client as unknown as { connection: Wire };
-  const names = ['dataRow', 'commandComplete', 'errorMessage', 'readyForQuery', 'parseComplete'];
-  const kept = names.map((name) => [name, connection.listeners(name)] as const);
-  for (const name of names) connection.removeAllListeners(name);
-  return new Promise((resolve) => {
-    const seen: string[] = [];
-    const onMessage = ({ name, code, fields }: Message): void => {
-      if (name === 'dataRow') seen.push(...(fields ?? []));
-      if (name === 'error') seen.push(code ?? '');
-      if (name !== 'readyForQuery') return;
-      connection.off('message', onMessage);
-      setImmediate(() => {
-        for (const [event, listeners] of kept)
-          for (const listener of listeners) connection.on(event, listener as () => void);
-        resolve(seen);
-      });
-    };
-    connection.on('message', onMessage);
-    write(connection);
-    connection.sync();
+async function written(client: Client, write: (wire: Wire) => void): Promise<unknown[]> {
+  const messages = await writeRawUnits(client, 1, (wire) => {
+    write(wire);
+    wire.sync();
+  });
+  return messages.flatMap(({ name, code, fields }) => {
+    if (name === 'dataRow') return fields ?? [];
+    return name === 'error' ? [code] : [];
   });
 }
 

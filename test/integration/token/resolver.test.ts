@@ -122,6 +122,29 @@ describe.each(['15', '18'])('the token of a transaction on PostgreSQL %s', (vers
     await setWatermark(lab.primary, 0);
   });
 
+  it.each(WAYS)('the watermark that counts is the one behind the insert, by $way', async ({ put }) => {
+    const [client, other] = [await lab.stock(), await lab.stock({ ...lab.primary.superuserConfig() })];
+    const millis = Date.now() - 7_200_000;
+    const token = keyAt(millis);
+    await client.query('BEGIN');
+    await client.query(`INSERT INTO note VALUES ('a')`);
+    // The insert waits for this one. Meanwhile the watermark passes the key.
+    await other.query('BEGIN');
+    await other.query('INSERT INTO holdfast.token VALUES ($1, true)', [token]);
+    const putting = settle(put(client, token));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event = 'transactionid' AND query LIKE '%_token%'`,
+      );
+      return rowCount === 1;
+    });
+    await setWatermark(lab.primary, millis);
+    await other.query('ROLLBACK');
+    expect((await putting).error).toMatchObject({ code: 'HF001' });
+    expect((await client.query('COMMIT')).command).toBe('ROLLBACK');
+    await setWatermark(lab.primary, 0);
+  });
+
   it('a living backend that stands in the way is ended', async () => {
     const client = await lab.stock();
     const token = keyAt();
