@@ -10,6 +10,8 @@ export interface UnitResolution {
   readonly outcome: CommitResolution['outcome'];
   readonly reason: ResolutionReason | TokensReason | PreparedResolution['reason'];
   readonly isByToken: boolean;
+  /** Of a unit with several attempts: it was not the last of them that took effect. */
+  readonly isOfEarlierAttempt?: boolean;
 }
 
 /** The resolver gave up while the server still owed it an answer. */

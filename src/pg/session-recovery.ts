@@ -249,7 +249,7 @@ export class SessionRecovery {
       this.#deadline.resolveSignal(signal),
     );
     if (resolution === null || !this.#isCurrent(epoch)) return;
-    const { outcome } = resolution;
+    const { outcome, isOfEarlierAttempt = false } = resolution;
     tellResolution(session, resolution, performance.now() - startedAt);
     this.#planIsFinal = true;
     const { state } = session;
@@ -265,7 +265,7 @@ export class SessionRecovery {
     if (!this.#isCurrent(epoch)) return;
     // By the log position it is final that something was not committed (design review A4); a fence may be lost as well.
     const isFinal = outcome === 'unknown' || (outcome === 'not-committed' && !resolution.isByToken);
-    session.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal } });
+    session.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal, isOfEarlierAttempt } });
     if (leavesConnectionBusy(resolution)) session.cut();
   }
 

@@ -65,8 +65,11 @@ export function isSoleRollback(unit: PgUnit): boolean {
 /** What the wire has proved of a unit whose ReadyForQuery has not come. */
 export function proofOf(unit: PgUnit): Proof {
   if (unit.committed) return 'committed';
-  if (unit.token?.refusal != null) return 'rolled-back';
-  if (unit.error !== null) return 'failed';
+  // Of several attempts that says something of the last one: an earlier one may be committed on the branch of the next
+  // server, so the tokens are asked (A4).
+  const isOnlyAttempt = unit.tokenKeys.length <= 1;
+  if (unit.token?.refusal != null) return isOnlyAttempt ? 'rolled-back' : 'nothing';
+  if (unit.error !== null) return isOnlyAttempt || unit.held === null ? 'failed' : 'nothing';
   // A simple query with one statement answers behind its commit; the extended protocol commits only at the Sync.
   if (unit.simple && unit.token === null && unit.completions === 1 && commandsOf(unit).length === 1)
     return 'completed';

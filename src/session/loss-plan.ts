@@ -98,7 +98,7 @@ function decided(situation: LossSituation, unit: number, outcome: CommitOutcome)
         case 'commit-and-chain':
           return walkBehind(situation, unit, [...before, 'lost']);
         case 'trailing-commit':
-          return walkBehind(situation, unit, [...before, commit.isAnswered ? 'finish' : 'lost']);
+          return walkBehind(situation, unit, [...before, hasItsAnswer(commit) ? 'finish' : 'lost']);
         case 'none':
         case 'rollback':
         case 'commit-inside':
@@ -329,12 +329,17 @@ function fateByToken(unit: PendingUnit): Fate | 'in-doubt' {
     case undefined:
       return 'in-doubt';
     case 'committed':
-      return unit.isAnswered ? 'finish' : 'lost';
+      return hasItsAnswer(unit) ? 'finish' : 'lost';
     case 'not-committed':
       return afterRollBack(unit);
     case 'unknown':
       return 'unknown';
   }
+}
+
+/** Its answer has come, and from the attempt that took effect: another one may have drawn other values. */
+function hasItsAnswer({ isAnswered, verdict }: PendingUnit): boolean {
+  return isAnswered && verdict?.isOfEarlierAttempt !== true;
 }
 
 /**

@@ -42,6 +42,8 @@ export interface Verdict {
    * them was given (design review A4; asynchronous replication).
    */
   readonly isFinal: boolean;
+  /** It took effect in an earlier attempt than the one whose answer has come. */
+  readonly isOfEarlierAttempt?: boolean;
 }
 
 /** A unit without ReadyForQuery, in the order in which the application gave it. */

@@ -190,6 +190,16 @@ export class ModelApplication {
       const isExcused =
         (group.isTransaction && serverRefused(group.opener, unit)) || cluster.hasComeBack.has(id);
       const where = `write ${id} of unit ${unit.number}`;
+      const told = rowToldOf(unit, id);
+      const comeBackAt = cluster.hasComeBack.get(id);
+      const wasToldBefore = comeBackAt !== undefined && (unit.answeredAt ?? 0) <= comeBackAt;
+      if (
+        times === 1 &&
+        told !== undefined &&
+        !wasToldBefore &&
+        cluster.committedIn.get(id)?.rows.get(id) !== told
+      )
+        problems.push(`${where} was told with another row than is there`);
       if (times > 1) problems.push(`${where} is there ${times} times`);
       if (expected.kind === 'absent' && times > 0 && !isExcused)
         problems.push(`${where} is there, though ${expected.because}`);
@@ -253,6 +263,15 @@ function wasTold(unit: ModelUnit, write: number): boolean {
   );
 }
 
+/** What the application was told that the database drew for the write. */
+function rowToldOf(unit: ModelUnit, write: number): number | undefined {
+  const [told] = unit.told;
+  if (told?.kind !== 'answer' || told.messages.some(({ kind }) => kind === 'E')) return undefined;
+  for (const message of told.messages)
+    if (message.kind === 'C' && message.tag === `INSERT ${write}`) return message.row;
+  return undefined;
+}
+
 /**
  * The server itself did not open the transaction: what was pipelined behind runs in autocommit with any driver. Of what
  * is unknown nobody can tell.
@@ -261,5 +280,10 @@ function serverRefused(opener: ModelUnit | null, unit: ModelUnit): boolean {
   const [told] = opener?.told ?? [];
   const openerIsTold = told?.kind === 'unknown' || told?.kind === 'refuse';
   if (openerIsTold && unit.told[0]?.kind === 'unknown') return true;
+  // Behind a COMMIT that failed AND CHAIN is refused; the session was closed before that was heard.
+  const chains = opener?.commands.some(
+    ({ operation }) => operation === 'chain' || operation === 'rollbackAndChain',
+  );
+  if (chains === true && told?.kind === 'closed' && unit.told[0]?.kind === 'closed') return true;
   return told?.kind === 'answer' && told.messages.some(({ kind }) => kind === 'E');
 }

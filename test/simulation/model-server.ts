@@ -25,7 +25,8 @@ export interface Command {
 }
 
 export type Message =
-  | { readonly kind: 'C'; readonly tag: string }
+  /** `row`: what the database drew for a write outside of a transaction; another attempt draws another one. */
+  | { readonly kind: 'C'; readonly tag: string; readonly row?: number }
   | { readonly kind: 'E'; readonly code: string }
   /** The row of the driver's token; no other rows are modelled. */
   | { readonly kind: 'D'; readonly isWritten: boolean };
@@ -44,6 +45,8 @@ export interface Answer {
 /** A transaction of the model's server; also the mark that its client learns. */
 export interface ServerTransaction {
   readonly writes: number[];
+  /** What was drawn for those of its writes that were made outside of an explicit transaction. */
+  readonly rows: Map<number, number>;
   isExplicit: boolean;
   isFailed: boolean;
   isPoisoned: boolean;
@@ -58,8 +61,9 @@ export class ModelCluster {
   #branch: ServerTransaction[] = [];
   /** What a standby has that followed an earlier primary, and no later one. */
   #behind: readonly ServerTransaction[] | null = null;
-  /** Writes of which only that standby knew. */
-  readonly hasComeBack = new Set<number>();
+  /** Writes of which only that standby knew, with the step in which it was promoted. */
+  readonly hasComeBack = new Map<number, number>();
+  rowsDrawn = 0;
   /** Step in which a commit was lost with the tail of the log. */
   readonly lostAt = new Map<ServerTransaction, number>();
   /** Writes that were committed without an explicit transaction. */
@@ -100,7 +104,7 @@ export class ModelCluster {
       if (this.#branch.includes(one)) continue;
       this.lostAt.delete(one);
       for (const write of one.writes) {
-        this.hasComeBack.add(write);
+        this.hasComeBack.set(write, step);
         this.committedIn.set(write, one);
       }
     }
@@ -138,6 +142,7 @@ export class ModelCluster {
 function newTransaction(): ServerTransaction {
   return {
     writes: [],
+    rows: new Map(),
     isExplicit: false,
     isFailed: false,
     isPoisoned: false,
@@ -268,7 +273,10 @@ export class ModelBackend {
         transaction.hasXid = true;
         transaction.writes.push(write);
         if (operation === 'poison') transaction.isPoisoned = true;
-        return { kind: 'C', tag: `INSERT ${write}` };
+        if (transaction.isExplicit) return { kind: 'C', tag: `INSERT ${write}` };
+        const row = ++this.#cluster.rowsDrawn;
+        transaction.rows.set(write, row);
+        return { kind: 'C', tag: `INSERT ${write}`, row };
       }
       case 'fail':
         this.#transaction();

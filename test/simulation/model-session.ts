@@ -55,6 +55,8 @@ export interface ModelUnit extends PgUnit {
   readonly told: Told[];
   /** Step in which the server's word about it came, or else the driver's. */
   toldAt: number | null;
+  /** Step in which its answer, or what stands in its place, was complete. */
+  answeredAt: number | null;
   /** It reached a server after the application had given up on it. */
   sentAfterWithdrawal: boolean;
   /** It was once sent without a token, or the resolver could not tell. */
@@ -195,6 +197,7 @@ export class ModelSession {
       commands,
       told: [],
       toldAt: null,
+      answeredAt: null,
       sentAfterWithdrawal: false,
     };
     unit.texts.push(statementText(commands.map(({ operation }) => SQL[operation]).join('; ')));
@@ -360,6 +363,7 @@ export class ModelSession {
       outcome = 'unknown';
       unit.mayBeUnknown = true;
     }
+    let isOfEarlierAttempt = false;
     for (const key of outcome === 'unknown' ? [] : unit.tokenKeys.map(numberOf)) {
       // The one that has put it is waited for, or ended.
       for (const { wire } of this.#zombies) {
@@ -369,6 +373,7 @@ export class ModelSession {
       }
       if (this.#cluster.token(key) === 'committed') {
         outcome = 'committed';
+        isOfEarlierAttempt = key !== numberOf(unit.tokenKeys.at(-1)!);
         break;
       }
       if (this.#cluster.token(key) === null) this.#cluster.fence(key);
@@ -385,7 +390,7 @@ export class ModelSession {
       else this.bury('origin');
     }
     const isFinal = outcome === 'unknown';
-    this.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal } });
+    this.dispatch({ kind: 'resolved', epoch, verdict: { outcome, isFinal, isOfEarlierAttempt } });
   }
 
   #replayOne(epoch: number): void {
@@ -631,6 +636,7 @@ export class ModelSession {
 
   #tell(unit: ModelUnit, told: Told): void {
     unit.told.push(told);
+    unit.answeredAt = this.step;
     unit.toldAt ??= this.step;
   }
 
@@ -908,6 +914,7 @@ function chainedBegin(): ModelUnit {
     commands: [{ operation: 'begin', write: 0 }],
     told: [],
     toldAt: null,
+    answeredAt: null,
     sentAfterWithdrawal: false,
     mayBeUnknown: false,
     texts: [statementText(SQL.begin)],

@@ -16,6 +16,8 @@ export interface TokensInDoubt extends Omit<TokenInDoubt, 'token'> {
 export interface TokensResolution {
   readonly outcome: 'committed' | 'not-committed' | 'unknown';
   readonly reason: TokensReason;
+  /** It was not the last of them that took effect. */
+  readonly isOfEarlierAttempt?: boolean;
 }
 
 /**
@@ -34,7 +36,9 @@ export async function resolveTokens({
       preparedAs === null
         ? await resolveToken({ ...question, token: tokenText(key) })
         : await resolvePrepared(question, tokenText(key), preparedAs);
-    if (outcome === 'committed') return { outcome, reason };
+    if (outcome === 'committed') {
+      return key === keys.at(-1) ? { outcome, reason } : { outcome, reason, isOfEarlierAttempt: true };
+    }
     last = { outcome: outcome === 'fenced' ? 'not-committed' : 'unknown', reason };
     if (outcome === 'unknown') unknown ??= last;
     if (question.signal.aborted) break;

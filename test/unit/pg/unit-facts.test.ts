@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { Ending } from '../../../src/session/loss-situation.ts';
 import { makeUnit, type PgUnit } from '../../../src/pg/pg-unit.ts';
+import { HeldAnswer } from '../../../src/pg/token/held-answer.ts';
+import { UnitToken } from '../../../src/pg/token/unit-token.ts';
 import { statementText } from '../../../src/pg/statement-text.ts';
 import {
   controlsTransaction,
@@ -74,6 +76,21 @@ describe('what the wire has proved', () => {
 
   it('is a failure by its error', () => {
     expect(proofOf(answered(unit('INSERT'), { error: '23505' }))).toBe('failed');
+  });
+
+  it('is nothing of an earlier attempt if the last one failed, be it by its token (A4)', () => {
+    const token = new UnitToken(Buffer.alloc(16), { position: 'inside', visible: 1 });
+    token.refused({ code: '40001', message: Buffer.alloc(0) });
+    const keys = [Buffer.alloc(16), token.key];
+    const held = new HeldAnswer();
+    expect(proofOf(answered(unit('INSERT'), { token, tokenKeys: [token.key], held }))).toBe('rolled-back');
+    expect(proofOf(answered(unit('INSERT'), { token, tokenKeys: keys, held }))).toBe('nothing');
+    expect(proofOf(answered(unit('INSERT'), { tokenKeys: [token.key], held, error: '23505' }))).toBe(
+      'failed',
+    );
+    expect(proofOf(answered(unit('INSERT'), { tokenKeys: keys, held, error: '23505' }))).toBe('nothing');
+    // The application has its error.
+    expect(proofOf(answered(unit('INSERT'), { tokenKeys: keys, held: null, error: '23505' }))).toBe('failed');
   });
 
   it('is a write only where the tag comes behind its commit', () => {

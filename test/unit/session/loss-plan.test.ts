@@ -444,6 +444,12 @@ describe('R3: an autocommit write with a token is in doubt until it is asked for
     ['finish'],
   );
   check('committed, and its answer is lost', after(committed, tokened(write)), 'none', ['lost']);
+  check(
+    'committed in an earlier attempt: the answer that had come shows what another one has drawn',
+    after({ ...committed, isOfEarlierAttempt: true }, tokened(write, { isAnswered: true })),
+    'none',
+    ['lost'],
+  );
   check('not committed', after(fenced, tokened(write)), 'none', ['again']);
   check('unknown', after(found('unknown'), tokened(write)), 'none', ['unknown']);
   check('not committed, and it may have acted outside (A7)', after(fenced, tokened(writeElsewhere)), 'none', [
