@@ -102,7 +102,7 @@ export class TokenKeeper {
     const begins = unit.writtenTo === unit.start;
     switch (token.position) {
       case 'in-front':
-        return begins ? Buffer.concat([messages.unit(token.key), view]) : view;
+        return begins ? Buffer.concat([messages.unit(token.key, this.#hasChangedRows(unit)), view]) : view;
       case 'in-string': {
         if (!begins) return view; // Data of a COPY.
         const { from, end, text } = queryIn(view);
@@ -133,6 +133,11 @@ export class TokenKeeper {
         token.follows(unit.asked);
         return messages.behind(view, token.key, unit.isPlain, changesRows(unit));
     }
+  }
+
+  /** The open transaction has changed rows, so it was not READ ONLY. What was refused once goes the way that has no conditions. */
+  #hasChangedRows(unit: PgUnit): boolean {
+    return unit.tokenRefusals === 0 && this.#conversation.journal.units.some(hasChangedRows);
   }
 
   /** Null if no token goes with the unit. */
@@ -235,6 +240,10 @@ function mayCarry(unit: PgUnit): boolean {
 /** It does nothing else. What was refused once goes the way that has no conditions. */
 function changesRows(unit: PgUnit): boolean {
   return unit.tokenRefusals === 0 && unit.texts.every((text) => text.changesRows);
+}
+
+function hasChangedRows({ error, texts }: PgUnit): boolean {
+  return error === null && texts.length > 0 && texts.every((text) => text.changesRows);
 }
 
 /** Its reader waits for nothing before the whole answer. */

@@ -38,9 +38,9 @@ export class TokenMessages {
     this.#insert.isPrepared = false;
   }
 
-  /** As a unit of its own. */
-  unit(key: Buffer): Buffer {
-    return this.#put.behind(NOTHING, 0, key, false);
+  /** As a unit of its own. `changesRows`: its transaction has changed rows. */
+  unit(key: Buffer, changesRows: boolean): Buffer {
+    return (changesRows ? this.#insert : this.#put).behind(NOTHING, 0, key, false);
   }
 
   /**

@@ -46,22 +46,22 @@ function binds(bytes: Buffer): { portal: string; statement: string; values: Buff
 describe('the messages that carry a token', () => {
   it('prepare its statement once', () => {
     const messages = new TokenMessages(SQL, true);
-    expect(letters(messages.unit(KEY))).toBe('CPBES');
-    expect(letters(messages.unit(KEY))).toBe('BES');
+    expect(letters(messages.unit(KEY, false))).toBe('CPBES');
+    expect(letters(messages.unit(KEY, false))).toBe('BES');
   });
 
   it('prepare it again where it may be gone', () => {
     const messages = new TokenMessages(SQL, true);
-    messages.unit(KEY);
+    messages.unit(KEY, false);
     messages.statementMayBeGone();
-    expect(letters(messages.unit(KEY))).toBe('CPBES');
-    expect(letters(messages.unit(KEY))).toBe('BES');
+    expect(letters(messages.unit(KEY, false))).toBe('CPBES');
+    expect(letters(messages.unit(KEY, false))).toBe('BES');
   });
 
   it('prepare it each time behind a pooler', () => {
     const messages = new TokenMessages(SQL, false);
-    messages.unit(KEY);
-    expect(letters(messages.unit(KEY))).toBe('CPBES');
+    messages.unit(KEY, false);
+    expect(letters(messages.unit(KEY, false))).toBe('CPBES');
   });
 
   it('have the key, in binary, where it belongs: with and without the Parse, in either portal', () => {
@@ -70,7 +70,7 @@ describe('the messages that carry a token', () => {
     for (const key of [KEY, OTHER, KEY]) {
       const named = { portal: 'holdfast_token', statement: 'holdfast_token', values: [key], formats: [1] };
       const unnamed = { ...named, portal: '' };
-      expect(binds(messages.unit(key))).toEqual([unnamed]);
+      expect(binds(messages.unit(key, false))).toEqual([unnamed]);
       expect(binds(messages.behind(own, key, true, false))).toEqual([unnamed]);
       expect(binds(messages.behind(own, key, false, false))).toEqual([named]);
       expect(binds(messages.behindQuery('WITH', key, false))).toEqual([unnamed]);
@@ -93,6 +93,7 @@ describe('the messages that carry a token', () => {
         { ...unnamed, portal: 'holdfast_token' },
       ]);
       expect(binds(messages.behindQuery('INSERT', key, true))).toEqual([unnamed]);
+      expect(binds(messages.unit(key, true))).toEqual([unnamed]);
     }
   });
 
