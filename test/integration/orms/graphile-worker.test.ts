@@ -93,7 +93,8 @@ describe('graphile-worker', () => {
 
   async function isListening(): Promise<boolean> {
     const { rowCount } = await lab.primary.query(
-      `SELECT FROM pg_stat_activity WHERE query LIKE 'LISTEN%' OR query LIKE '%pg_listening_channels%'`,
+      // Idle: before it has ended, LISTEN hears nothing.
+      `SELECT FROM pg_stat_activity WHERE state = 'idle' AND (query LIKE 'LISTEN%' OR query LIKE '%pg_listening_channels%')`,
     );
     return rowCount! > 0;
   }

@@ -17,12 +17,12 @@ async function purged(client: Client | Pool): Promise<void> {
 }
 
 /**
- * Resolves when a position is known that was asked for from now on; none comes behind it for a while. When the second one
- * is asked for, the first is known; that second one is not answered.
+ * Resolves when a position is known that was asked for from now on; none comes behind it for a while. The first question that
+ * passes may have been asked before. When the third one is asked, the second is answered; that third one is not.
  */
 async function positionIsTheLast({ proxy }: FailoverLab): Promise<void> {
-  const second = { from: 'client', type: 'P', text: 'pg_current_wal_flush_lsn', after: 1 } as const;
-  await onMessage(proxy, second, (connection) => {
+  const third = { from: 'client', type: 'P', text: 'pg_current_wal_flush_lsn', after: 2 } as const;
+  await onMessage(proxy, third, (connection) => {
     proxy.onFrontendMessage = (_type, _body, from) => (from === connection ? 'drop' : undefined);
     return 'drop';
   });
