@@ -140,7 +140,11 @@ describe('R6: a COMMIT with a token is in flight', () => {
 
   it('COMMIT AND CHAIN: not committed, so it is brought back and chained', async () => {
     const client = await beginWork();
-    const sent = onMessage(lab.proxy, { from: 'client', type: 'B', text: 'holdfast_new_token' }, () => 'drop');
+    const sent = onMessage(
+      lab.proxy,
+      { from: 'client', type: 'B', text: 'holdfast_new_token' },
+      () => 'drop',
+    );
     const all = loseQuestions(lab.proxy);
     const committed = client.query('COMMIT AND CHAIN');
     await Promise.race([sent, all]);
@@ -162,17 +166,19 @@ describe('R6: a COMMIT with a token is in flight', () => {
     await lost;
     const second = lab.standbyProxies[0]!;
     // Its own COMMIT is the one behind its token: the resolver commits as well.
-    const lostAgain = onMessage(second, { from: 'client', type: 'B', text: 'holdfast_new_token' }, 'pass').then(
-      async (session) => {
-        await new Promise<void>((resolve) => {
-          second.onBackendMessage = (type, body, from) => {
-            if (from !== session || type !== 'C' || !body.includes('COMMIT')) return undefined;
-            resolve();
-            return loseAnswers(second, session);
-          };
-        });
-      },
-    );
+    const lostAgain = onMessage(
+      second,
+      { from: 'client', type: 'B', text: 'holdfast_new_token' },
+      'pass',
+    ).then(async (session) => {
+      await new Promise<void>((resolve) => {
+        second.onBackendMessage = (type, body, from) => {
+          if (from !== session || type !== 'C' || !body.includes('COMMIT')) return undefined;
+          resolve();
+          return loseAnswers(second, session);
+        };
+      });
+    });
     await first.kill();
     await lab.cluster.failover();
     await lostAgain;
