@@ -1,13 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { Client, Pool } from '../../src/pg.ts';
-import { onMessage } from '../support/on-message.ts';
+import { loseAnswers, onMessage } from '../support/on-message.ts';
 import { rejectionOf, settle } from '../support/settle.ts';
 import { TcpProxy } from '../support/tcp-proxy.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { PoolerLab } from './pooler-lab.ts';
 
-describe('PgBouncer in session mode', () => {
-  const lab = PoolerLab.forThisSuite({ poolMode: 'session' });
+describe.each([
+  ['without commit tokens', false],
+  ['with commit tokens', true],
+])('PgBouncer in session mode, %s', (_name, tokens) => {
+  const lab = PoolerLab.forThisSuite({ poolMode: 'session', tokens });
 
   it('is refused unless the application has said that it is in that mode', async () => {
     const bouncer = await lab.bouncer();
@@ -170,6 +173,26 @@ describe('PgBouncer in session mode', () => {
       expect(await lab.notes()).toEqual(['a']);
       expect(client.seen.isQuiet).toBe(true);
     });
+
+    if (tokens) {
+      it('the server under an autocommit write, whose answer is lost: it is there once', async () => {
+        const bouncers = await lab.bouncers();
+        const client = await lab.connect(bouncers);
+        const reasons: unknown[] = [];
+        client.failover!.on('commitResolved', ({ reason }) => reasons.push(reason));
+        const { proxy } = lab.cluster;
+        const answered = onMessage(proxy, { from: 'server', type: 'C', text: 'INSERT' }, (from) =>
+          loseAnswers(proxy, from),
+        );
+        const pending = settle(client.query('INSERT INTO note VALUES ($1)', ['a']));
+        await answered;
+        await lab.cluster.replacePrimary();
+        // Its tag was lost: what is told is that it took effect, not how many rows it was.
+        expect((await pending).error).toMatchObject({ kind: 'result-lost', outcome: 'committed' });
+        expect(reasons).toEqual(['token-committed']);
+        expect(await lab.notes()).toEqual(['a']);
+      });
+    }
 
     it('PgBouncer itself, and comes back: a transaction, an idle session and a listening one go on', async () => {
       const bouncer = await lab.bouncer();
