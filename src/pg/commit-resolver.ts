@@ -12,6 +12,7 @@ import type { TransactionStatus, VerdictReason } from './commit-verdict.ts';
 import { decideCommit } from './commit-verdict.ts';
 import type { FenceOptions } from './fence.ts';
 import { fenceBackend, pause } from './fence.ts';
+import { isRefusal, isReplicated } from './is-replicated.ts';
 import type { Lineage } from './lineage.ts';
 import { isPrepared } from './prepared-transaction.ts';
 import type { BackendIdentity, ProbeResult } from './probe.ts';
@@ -59,11 +60,6 @@ const READ_SQL = 'SELECT pg_catalog.pg_read_file($1::pg_catalog.text)';
 /** Questions that have one answer for all transactions, as long as the server lives. */
 export const HISTORY_QUESTIONS: ReadonlySet<string> = new Set([MAY_READ_SQL, READ_SQL]);
 
-/** Its record lies behind the COMMIT in question, so a standby that has it has that as well. */
-const SYNCHRONOUS_COMMIT_SQL =
-  `SELECT pg_catalog.set_config('synchronous_commit', 'on', true), ` +
-  `pg_catalog.pg_logical_emit_message(true, '', '')::pg_catalog.text`;
-
 const NOT_YET_ASSIGNED = '22023';
 const PAUSE_MILLIS = 20;
 
@@ -98,7 +94,7 @@ async function resolveMarked(
       case 'not-committed':
         return { outcome: 'not-committed', reason };
       case 'committed': {
-        if (!server.synchronousStandbys || (await questions.isReplicated()))
+        if (!server.synchronousStandbys || (await isReplicated(inDoubt.runner, signal)))
           return { outcome: 'committed', reason };
         return { outcome: 'unknown', reason: 'not-replicated' };
       }
@@ -195,20 +191,4 @@ class Questions {
       throw error;
     }
   }
-
-  /** Waits until a synchronous standby has flushed the log up to here; false if the deadline passes before. */
-  async isReplicated(): Promise<boolean> {
-    try {
-      const rows = await this.#runner.run(SYNCHRONOUS_COMMIT_SQL);
-      return rows.length === 1;
-    } catch (error) {
-      if (this.#inDoubt.signal.aborted || isRefusal(error)) return false;
-      throw error;
-    }
-  }
-}
-
-/** The server does not have what was asked for, or does not let us have it, and never will on this connection. */
-function isRefusal(error: unknown): boolean {
-  return error instanceof SqlError && ['42501', '42883', '0A000', 'XX000'].includes(error.code);
 }

@@ -85,6 +85,8 @@ async function judgeAlone(
   const { outcome, reason } = await resolveTokens({
     keys: keysOf(transaction),
     preparedAs,
+    // It was acknowledged, and stays in the log until the standbys have it.
+    synchronousStandbys: false,
     runner,
     schema,
     backend: null,

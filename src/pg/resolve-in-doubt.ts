@@ -57,6 +57,7 @@ export async function resolveInDoubt(
       schema: tokens.schema,
       backend,
       preparedAs: preparedInDoubt(session),
+      synchronousStandbys: probe.synchronousStandbys,
       signal,
     });
     return { ...resolution, isByToken: true };

@@ -40,7 +40,13 @@ export async function resolvePreparedEnd({
   }
   if (await isPrepared(runner, identifier)) return { outcome: 'not-committed', reason: 'still-prepared' };
   if (keys.length === 0) return { outcome: 'unknown', reason: 'no-longer-prepared' };
-  const { outcome, reason } = await resolveTokens({ ...question, keys, backend: null, preparedAs: null });
+  const { outcome, reason } = await resolveTokens({
+    ...question,
+    keys,
+    backend: null,
+    preparedAs: null,
+    synchronousStandbys: false,
+  });
   if (outcome === 'unknown') return { outcome, reason };
   // Where it went the other way, running it again gives the server's own error.
   const tookEffect = (outcome === 'committed') === (command === 'COMMIT PREPARED');

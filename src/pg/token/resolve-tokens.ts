@@ -1,3 +1,4 @@
+import { isReplicated } from '../is-replicated.ts';
 import { isPrepared } from '../prepared-transaction.ts';
 import { runUntil } from '../question-in-doubt.ts';
 import { tokenText } from './token-key.ts';
@@ -11,6 +12,8 @@ export interface TokensInDoubt extends Omit<TokenInDoubt, 'token'> {
   readonly keys: readonly Buffer[];
   /** The identifier, if what is in doubt is a PREPARE TRANSACTION: 'committed' then means that it took effect. */
   readonly preparedAs: string | null;
+  /** The server has some: what is prepared counts only when one of them has it (A5). */
+  readonly synchronousStandbys: boolean;
 }
 
 export interface TokensResolution {
@@ -27,6 +30,7 @@ export interface TokensResolution {
 export async function resolveTokens({
   keys,
   preparedAs,
+  synchronousStandbys,
   ...question
 }: TokensInDoubt): Promise<TokensResolution> {
   let last: TokensResolution = { outcome: 'unknown', reason: 'token-refused' };
@@ -35,7 +39,7 @@ export async function resolveTokens({
     const { outcome, reason } =
       preparedAs === null
         ? await resolveToken({ ...question, token: tokenText(key) })
-        : await resolvePrepared(question, tokenText(key), preparedAs);
+        : await resolvePrepared(question, tokenText(key), preparedAs, synchronousStandbys);
     if (outcome === 'committed') {
       return key === keys.at(-1) ? { outcome, reason } : { outcome, reason, isOfEarlierAttempt: true };
     }
@@ -51,13 +55,16 @@ async function resolvePrepared(
   question: Omit<TokenInDoubt, 'token'>,
   token: string,
   preparedAs: string,
+  synchronousStandbys: boolean,
 ): ReturnType<typeof resolveToken> {
   const { runner, signal } = question;
   const untilDeadline = runUntil(signal, runner);
   const resolution = await resolveToken({
     ...question,
     token,
-    hasTakenEffect: async () => await isPrepared(untilDeadline, preparedAs),
+    hasTakenEffect: async () =>
+      (await isPrepared(untilDeadline, preparedAs)) &&
+      (!synchronousStandbys || (await isReplicated(runner, signal))),
   });
   // Without an xid there was no token to hold, and the name is taken all the same: by this one, or by somebody else's.
   const isUnclear = resolution.outcome === 'fenced' && (await isPrepared(runner, preparedAs));

@@ -81,6 +81,7 @@ describe('the token of a COMMIT that waits for its synchronous standby', () => {
     const answer = resolveTokens({
       keys: [Buffer.from(token.replaceAll('-', ''), 'hex')],
       preparedAs: 'slow',
+      synchronousStandbys: true,
       runner: sqlRunnerOver(await lab.stock()),
       schema: 'holdfast',
       backend,
@@ -95,6 +96,39 @@ describe('the token of a COMMIT that waits for its synchronous standby', () => {
     expect(await answer).toEqual({ outcome: 'committed', reason: 'token-committed' });
     await prepare;
     await (await lab.stock()).query(`ROLLBACK PREPARED 'slow'`);
+  });
+
+  it('of a PREPARE TRANSACTION whose wait was broken off does not count before a standby has it', async () => {
+    const client = await lab.stock();
+    const token = keyAt();
+    const { pid } = await backendOf(client);
+    await write(client, token);
+    await lab.primary.freezeWalSender();
+    const prepare = settle(client.query(`PREPARE TRANSACTION 'broken off'`));
+    await waitFor(async () => {
+      const { rowCount } = await lab.primary.query(
+        `SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND pid = $1`,
+        [pid],
+      );
+      return rowCount === 1;
+    });
+    await lab.primary.query('SELECT pg_cancel_backend($1)', [pid]);
+    await prepare;
+    await client.end();
+    const ask = async (millis: number): ReturnType<typeof resolveTokens> =>
+      await resolveTokens({
+        keys: [Buffer.from(token.replaceAll('-', ''), 'hex')],
+        preparedAs: 'broken off',
+        synchronousStandbys: true,
+        runner: sqlRunnerOver(await lab.stock()),
+        schema: 'holdfast',
+        backend: null,
+        signal: AbortSignal.timeout(millis),
+      });
+    expect(await ask(1_000)).toMatchObject({ outcome: 'unknown' });
+    lab.primary.thawWalSender();
+    expect(await ask(20_000)).toEqual({ outcome: 'committed', reason: 'token-committed' });
+    await (await lab.stock()).query(`ROLLBACK PREPARED 'broken off'`);
   });
 
   it('whose wait was broken off is not called committed before a standby has it', async () => {
