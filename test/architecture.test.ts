@@ -15,7 +15,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['index', 'knex', 'pg', 'prisma', 'register'], // The entry files, one for each key of package.json's "exports".
   ['cli/'], // The commands of `npx holdfast`.
   ['adapters/'], // What other libraries take in place of pg.
-  ['pg/'], // The wire engine.
+  ['pg/', 'tedious/'], // The wire engines, which never import each other.
   ['session/'], // One logical session. Never sees a socket.
   ['cluster/'], // What the sessions of one cluster share. Never sees a socket.
   ['resolve-options'],
@@ -28,6 +28,7 @@ const LAYERS: readonly (readonly string[])[] = [
 /** The driver that an engine wraps is known to that engine alone, and an ORM to its adapter. */
 const WRAPPED_DRIVERS: readonly { readonly packages: RegExp; readonly allowed: RegExp }[] = [
   { packages: /^(pg|pg-pool|pg-protocol|pg-types)(\/|$)/, allowed: /^pg(\/|\.ts$)/ },
+  { packages: /^tedious(\/|$)/, allowed: /^tedious(\/|\.ts$)/ },
   { packages: /^(knex|tarn)(\/|$)/, allowed: /^adapters\/knex-/ },
   { packages: /^@prisma\//, allowed: /^adapters\/prisma-/ },
 ];
@@ -101,6 +102,16 @@ describe('the layers of src/', () => {
     expect(
       upward.map(({ from, to }) => `src/${from} imports src/${to}, which is in a layer above it`),
     ).toEqual([]);
+  });
+
+  it('the engines do not import each other', () => {
+    const engines = ['pg/', 'tedious/'];
+    const engineOf = (file: string): string | undefined => engines.find((one) => file.startsWith(one));
+    const across = imports.filter(
+      ({ from, to }) =>
+        engineOf(from) !== undefined && engineOf(to) !== undefined && engineOf(from) !== engineOf(to),
+    );
+    expect(across.map(({ from, to }) => `src/${from} imports src/${to}`)).toEqual([]);
   });
 
   it('nothing imports an entry file', () => {
