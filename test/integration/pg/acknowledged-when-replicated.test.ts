@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream';
+import { finished as finishedStream } from 'node:stream/promises';
 import type { Connection } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
 import { describe, expect, it } from 'vitest';
 import type { LostCommit, NotReplicated } from '../../../src/events.ts';
 import type { FailoverOptions } from '../../../src/options.ts';
@@ -69,7 +71,11 @@ it('is refused where there is only one host', () => {
 });
 
 describe('with acknowledge: replicated', () => {
-  const lab = FailoverLab.forThisSuite({ tokens: true, standbys: 1 });
+  const lab = FailoverLab.forThisSuite({
+    tokens: true,
+    standbys: 1,
+    settings: { max_prepared_transactions: 5 },
+  });
 
   async function pause(): Promise<void> {
     await lab.shipAll();
@@ -111,6 +117,37 @@ describe('with acknowledge: replicated', () => {
       expect(call.isOver()).toBe(false);
       await resume();
       expect((await call.outcome).error).toBeUndefined();
+    });
+    expect(await lab.notes()).toEqual(['a']);
+  });
+
+  it('COMMIT PREPARED is answered when the standby has replayed it', async () => {
+    const client = await connect(LONG);
+    await write(client, 'a');
+    await client.query(`PREPARE TRANSACTION 'held'`);
+    await paused(async () => {
+      const call = await held(lab, client, 'a', `COMMIT PREPARED 'held'`);
+      await lab.primary.query('SELECT pg_sleep(0.2)');
+      expect(call.isOver()).toBe(false);
+      await resume();
+      expect((await call.outcome).error).toBeUndefined();
+    });
+  });
+
+  it('COPY outside of a transaction is answered when the standby has replayed it', async () => {
+    const client = await connect(LONG);
+    await paused(async () => {
+      const copy = client.query(copyFrom('COPY note FROM STDIN'));
+      let isOver = false;
+      const finished = finishedStream(copy).finally(() => {
+        isOver = true;
+      });
+      copy.end('a\n');
+      await waitFor(async () => (await lab.notes()).includes('a'), { message: 'the rows to be there' });
+      await lab.primary.query('SELECT pg_sleep(0.2)');
+      expect(isOver).toBe(false);
+      await resume();
+      await finished;
     });
     expect(await lab.notes()).toEqual(['a']);
   });
