@@ -96,7 +96,6 @@ export class ServerLink {
         this.#reader.push(chunk);
       } catch (error) {
         this.#lose(error instanceof Error ? error : new Error(String(error)));
-        this.destroy();
       }
     });
     // Whichever of them speaks first; TLS does not hand on all that its socket says.
@@ -151,10 +150,6 @@ export class ServerLink {
       tdsVersion: TDS_VERSIONS[options.tdsVersion] ?? TDS_VERSIONS['7_4']!,
       packetBytes: options.packetSize,
     });
-  }
-
-  get isLost(): boolean {
-    return this.#isLost;
   }
 
   /** From now on this one hears what happens; at once if it is lost by now. */

@@ -29,8 +29,8 @@ const CONTROL_FLOW = new Set([
   'CATCH',
   'THROW',
 ]);
-/** It makes something whose text runs another time. */
-const DEFINITIONS = new Set(['PROC', 'PROCEDURE', 'TRIGGER', 'FUNCTION']);
+/** What stands behind it is not run now: it is the text of something that is made, or SET has turned running off. */
+const NOT_RUN = new Set(['PROC', 'PROCEDURE', 'TRIGGER', 'FUNCTION', 'NOEXEC', 'PARSEONLY', 'FMTONLY']);
 /** A batch whose first word is none of these calls a procedure of that name. */
 const FIRST_WORDS = new Set(
   (
@@ -42,8 +42,8 @@ const FIRST_WORDS = new Set(
 
 /**
  * Reads what a batch does to transactions. T-SQL needs nothing between two statements, so only what can't be otherwise is
- * called by its name; all else is 'unclear'. A trigger that ends the transaction of its statement is not foreseen: SQL
- * Server gives an error (3609) then.
+ * called by its name; all else is 'unclear'. Triggers can't be seen here. One that ends the transaction of its statement
+ * makes that statement fail (3609), but what it did to the transaction stands: who decides by 'none' must know that.
  *
  * @param isOpen a transaction is open: another BEGIN only counts, and so does the COMMIT that belongs to it
  */
@@ -51,6 +51,7 @@ export function batchEnding(sql: string, isOpen: boolean): BatchEnding {
   const tokens = withoutSemicolonsAtTheEnd(tokenize(sql));
   const first = tokens[0];
   if (first === undefined) return NOTHING;
+  if (tokens.some(({ kind }) => kind === 'unsure')) return UNCLEAR;
   if (first.kind !== 'word' && !isSymbol(first, ';') && !isSymbol(first, '(')) return UNCLEAR;
   if (first.kind === 'word' && !FIRST_WORDS.has(first.text)) return UNCLEAR;
   const decisive = tokens.filter((token, i) => isDecisive(token, tokens[i + 1]));
@@ -113,7 +114,7 @@ function isName(token: Token | undefined): boolean {
 function trailingCommit(tokens: readonly Token[], decisive: readonly Token[], isOpen: boolean): BatchEnding {
   const words = decisive.map((token) => (token.kind === 'word' ? token.text : ''));
   const isUnsure = (token: Token): boolean =>
-    token.kind === 'word' && (CONTROL_FLOW.has(token.text) || DEFINITIONS.has(token.text));
+    token.kind === 'word' && (CONTROL_FLOW.has(token.text) || NOT_RUN.has(token.text));
   if (tokens.some(isUnsure)) return UNCLEAR;
   const last = decisive.at(-1)!;
   const at = tokens.indexOf(last);

@@ -12,10 +12,13 @@ export type Token =
   | { readonly kind: 'number'; readonly start: number; readonly end: number }
   /** `@name` or `@@NAME`, in upper case. */
   | { readonly kind: 'variable'; readonly text: string; readonly start: number; readonly end: number }
+  /** A comment of one line in which something stands that another reader may take for the end of the line. */
+  | { readonly kind: 'unsure'; readonly start: number; readonly end: number }
   /** One character. */
   | { readonly kind: 'symbol'; readonly text: string; readonly start: number; readonly end: number };
 
 const SPACE = /\s/;
+const UNSURE_LINE_END = /\r(?!\n)|[\u0085\u2028\u2029]/;
 /** What a name begins with (SQL Server, "Database identifiers"); # is a temporary table. */
 const NAME_START = /[\p{L}_#]/u;
 const NAME_PART = /[\p{L}\p{N}_@$#]/u;
@@ -33,6 +36,7 @@ export function tokenize(sql: string): readonly Token[] {
     } else if (sql.startsWith('--', at)) {
       const end = sql.indexOf('\n', at);
       at = end < 0 ? sql.length : end + 1;
+      if (UNSURE_LINE_END.test(sql.slice(start, at))) tokens.push({ kind: 'unsure', start, end: at });
     } else if (sql.startsWith('/*', at)) {
       at = endOfComment(sql, at);
     } else if (char === "'" || ((char === 'N' || char === 'n') && sql[at + 1] === "'")) {

@@ -43,23 +43,6 @@ export function readMessage(bytes: Buffer, start: number): MessageToken {
   return { number, state: bytes[start + 7]!, class: bytes[start + 8]!, message, serverName, procedure, line };
 }
 
-/** The type of an ENVCHANGE. */
-export function environmentType(bytes: Buffer, start: number): number {
-  return bytes[start + 3]!;
-}
-
-/** The new value of an ENVCHANGE whose values are bytes, such as a transaction's descriptor. */
-export function environmentBytes(bytes: Buffer, start: number): Buffer {
-  const length = bytes[start + 4]!;
-  return bytes.subarray(start + 5, start + 5 + length);
-}
-
-/** The new value of an ENVCHANGE whose values are text. */
-export function environmentText(bytes: Buffer, start: number): string {
-  const characters = bytes[start + 4]!;
-  return bytes.toString('utf16le', start + 5, start + 5 + characters * 2);
-}
-
 /** The name of a RETURNVALUE, with its @. */
 export function returnValueName(bytes: Buffer, start: number): string {
   const characters = bytes[start + 3]!;

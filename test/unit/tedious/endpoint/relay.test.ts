@@ -121,6 +121,15 @@ function answerTo({ type, payload }: RequestMessage): Buffer | null {
   return numbers(Number(text.replaceAll(/\D/g, '')));
 }
 
+async function connected(connection: Connection): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    connection.connect((error) => {
+      if (error) reject(error);
+      else resolve();
+    });
+  });
+}
+
 describe('a stock connection to our end point, whose messages go over a link to a server', () => {
   const closers: (() => unknown)[] = [];
 
@@ -211,12 +220,7 @@ describe('a stock connection to our end point, whose messages go over a link to 
     closers.push(() => {
       connection.close();
     });
-    await new Promise<void>((resolve, reject) => {
-      connection.connect((error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+    await connected(connection);
     return connection;
   }
 
@@ -242,12 +246,7 @@ describe('a stock connection to our end point, whose messages go over a link to 
     closers.push(() => {
       connection.close();
     });
-    await new Promise<void>((resolve, reject) => {
-      connection.connect((error) => {
-        if (error) reject(error);
-        else resolve();
-      });
-    });
+    await connected(connection);
     expect(events).toEqual(['database shop', 'info 5701', 'language us_english', 'info 5703']);
     expect(scripted.logins).toMatchObject([{ userName: 'app', database: 'shop', applicationName: 'test' }]);
     expect(JSON.stringify(scripted.logins)).not.toContain('secret');

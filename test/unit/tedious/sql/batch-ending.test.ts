@@ -26,6 +26,7 @@ describe('what a batch does to transactions', () => {
     ['save tran a', NOTHING],
     ['SAVE TRANSACTION @name;', NOTHING],
     ['set xact_abort on', NOTHING],
+    ['select 1 -- commit\r\n', NOTHING],
   ])('%j: nothing', (sql, expected) => {
     expect(both(sql)).toEqual(expected);
   });
@@ -77,6 +78,10 @@ describe('what a batch does to transactions', () => {
     'set ansi_defaults on',
     'create procedure p as commit',
     'return; commit',
+    'set noexec on; commit',
+    'set parseonly on commit',
+    'select 1 -- comment\rcommit',
+    'select 1 -- comment\u2028commit',
   ])('%j: nobody knows', (sql) => {
     expect(both(sql)).toEqual(UNCLEAR);
   });
