@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
  * `options` and `events` are shared values, but they speak of hosts and providers, so they stand above topology/.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['index', 'knex', 'pg', 'prisma', 'register'], // The entry files, one for each key of package.json's "exports".
+  ['index', 'knex', 'pg', 'prisma', 'register', 'tedious'], // The entry files, one for each key of package.json's "exports".
   ['cli/'], // The commands of `npx holdfast`.
   ['adapters/'], // What other libraries take in place of pg.
   ['pg/', 'tedious/'], // The wire engines, which never import each other.
@@ -22,7 +22,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['options', 'events'],
   ['topology/'],
   ['schema-name'],
-  ['errors', 'quote-value', 'nearest-word'], // Shared values that know of nothing.
+  ['errors', 'quote-value', 'nearest-word', 'lru-map'], // Shared values that know of nothing.
 ];
 
 /** The driver that an engine wraps is known to that engine alone, and an ORM to its adapter. */

@@ -3,7 +3,7 @@ import type { CommittedTransaction } from './committed-transaction.ts';
 import type { CommittedJudgement, JudgingServer } from './judge-committed.ts';
 import { SqlError, type SqlRow } from './sql-runner.ts';
 import { resolveTokens } from './token/resolve-tokens.ts';
-import { tokenText } from './token/token-key.ts';
+import { tokenText } from '../session/token-key.ts';
 import { tokenNames } from './token/token-objects.ts';
 
 const BEGIN_SQL = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE';

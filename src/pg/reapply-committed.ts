@@ -14,7 +14,7 @@ import { restoreSession } from './session-restore.ts';
 import type { SessionSnapshot } from './session-snapshot.ts';
 import { SqlError } from './sql-runner.ts';
 import type { StatementText } from './statement-text.ts';
-import { tokenText } from './token/token-key.ts';
+import { tokenText } from '../session/token-key.ts';
 import { endingOf } from './unit-facts.ts';
 
 export type Reapplied =

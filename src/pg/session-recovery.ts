@@ -1,16 +1,15 @@
 import { deadlineSignal } from '../cluster/deadline-signal.ts';
-import { abortable } from '../cluster/abortable.ts';
+import { loneTicket } from '../cluster/lone-ticket.ts';
+import { pauseBeforeAttempt } from '../cluster/pause-before-attempt.ts';
 import type { Ticket } from '../cluster/failover.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../errors.ts';
-import type { ResolvedFailoverOptions } from '../options.ts';
 import { isAimed, mayBeAimed, serverGoesOn } from './aimed-kill.ts';
 import { HostReport } from './host-report.ts';
 import type { LossPlan } from '../session/loss-situation.ts';
 import { planLoss } from '../session/loss-plan.ts';
 import type { RecoveringSession } from './recovering-session.ts';
-import { RecoveryDeadline } from './recovery-deadline.ts';
+import { RecoveryDeadline } from '../session/recovery-deadline.ts';
 import { preparePins, replaySession } from './replay-session.ts';
-import { loneTicket } from './lone-ticket.ts';
 import { causeCode, fatalCode, lossError, type ConnectionLoss } from './connection-loss.ts';
 import { leavesConnectionBusy, resolveInDoubt, tellResolution } from './resolve-in-doubt.ts';
 import { SessionArrival, type LostServer } from './session-arrival.ts';
@@ -188,7 +187,7 @@ export class SessionRecovery {
     const before = this.#ticket;
     const ticket = session.followsPrimary
       ? coordinator.join(session, lost.identity, causeCode(this.#loss))
-      : loneTicket(session);
+      : loneTicket(session, coordinator, session.context.resolved.targetSessionAttrs);
     this.#ticket = ticket;
     before?.leave('ready');
     if (await this.#isAimed(ticket, lost, signal)) {
@@ -373,14 +372,4 @@ export class SessionRecovery {
     this.#ticket = null;
     this.#session.scouts.close();
   }
-}
-
-/** Waits longer each time, so that a server that takes connections and drops them is not hammered. */
-function pauseBeforeAttempt(
-  attempt: number,
-  { retryMinMillis, retryMaxMillis }: Pick<ResolvedFailoverOptions, 'retryMinMillis' | 'retryMaxMillis'>,
-  signal: AbortSignal,
-): Promise<void> {
-  const millis = Math.min(retryMaxMillis, retryMinMillis * 2 ** Math.min(attempt - 2, 10));
-  return abortable(new Promise((resolve) => setTimeout(resolve, millis)), signal);
 }

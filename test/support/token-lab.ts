@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import { runProbe, type BackendIdentity } from '../../src/pg/probe.ts';
-import { tokenText } from '../../src/pg/token/token-key.ts';
+import { tokenText } from '../../src/session/token-key.ts';
 import { createTokenObjectsSql, insertTokenSql, putTokenSql } from '../../src/pg/token/token-objects.ts';
 import { resolveToken, type TokenInDoubt, type TokenResolution } from '../../src/pg/token/token-resolver.ts';
 import type { FailoverLab } from './failover-lab.ts';

@@ -1,5 +1,5 @@
 import { SqlError, type SqlRunner } from '../sql-runner.ts';
-import { LruMap } from '../sql/lru-map.ts';
+import { LruMap } from '../../lru-map.ts';
 import { pinned } from '../sql/pinned-sql.ts';
 import { recordableRelation, recordedText, type RecordedText } from './record-returning.ts';
 import { factsOfTableCalled } from './table-facts.ts';

@@ -8,7 +8,7 @@ import type { NameItem, ResolvedName } from './catalogue-names.ts';
 import { itemKey, resolveNames } from './catalogue-names.ts';
 import type { Problem } from './catalogue-problem.ts';
 import { problem } from './catalogue-problem.ts';
-import { LruMap } from './lru-map.ts';
+import { LruMap } from '../../lru-map.ts';
 import type { ReferencedNames } from './referenced-names.ts';
 import { parseSearchPath } from './search-path.ts';
 

@@ -4,7 +4,7 @@ import type { NameItem } from './catalogue-names.ts';
 import { nameItemsOf } from './catalogue-names.ts';
 import type { Problem } from './catalogue-problem.ts';
 import { problem } from './catalogue-problem.ts';
-import { LruMap } from './lru-map.ts';
+import { LruMap } from '../../lru-map.ts';
 import { parserReady } from './parser.ts';
 import type { StatementFacts } from './statement-facts.ts';
 import { statementFacts } from './statement-facts.ts';

@@ -1,7 +1,7 @@
 import { isReplicated } from '../is-replicated.ts';
 import { isPrepared } from '../prepared-transaction.ts';
 import { runUntil } from '../question-in-doubt.ts';
-import { tokenText } from './token-key.ts';
+import { tokenText } from '../../session/token-key.ts';
 import { resolveToken, type TokenInDoubt, type TokenReason } from './token-resolver.ts';
 
 /** Stable names, for events and tests. */

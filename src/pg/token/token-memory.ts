@@ -5,7 +5,7 @@ import { dial } from '../hidden-client.ts';
 import type { ResolvedFailoverOptions } from '../../options.ts';
 import type { ResolvedConnection } from '../connection-hosts.ts';
 import type { SqlRunner } from '../sql-runner.ts';
-import { TokenKeys } from './token-key.ts';
+import { TokenKeys } from '../../session/token-key.ts';
 import { askTokenPresence, describePresence, REMEDY, type TokenPresence } from './token-presence.ts';
 import { TokenPurger, type PurgeConnection } from './token-purger.ts';
 

@@ -1,6 +1,6 @@
 import { serialize } from 'pg-protocol';
 import { SYNC_MESSAGE } from '../frontend-messages.ts';
-import { tokenText } from './token-key.ts';
+import { tokenText } from '../../session/token-key.ts';
 import type { TokenStatements } from './token-objects.ts';
 
 /** Name of the hidden token's statement and portal: named, or a user's suspended unnamed portal would be lost (A6). */

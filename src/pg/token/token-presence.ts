@@ -5,7 +5,7 @@
  */
 import type { SqlRow, SqlRunner } from '../sql-runner.ts';
 import { SqlError } from '../sql-runner.ts';
-import type { TokenTime } from './token-key.ts';
+import type { TokenTime } from '../../session/token-key.ts';
 import { TABLE_NAME, VIEW_NAME, WATERMARK_NAME } from './token-objects.ts';
 
 /** What of the tokens' objects may be missing. */

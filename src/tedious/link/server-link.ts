@@ -8,14 +8,12 @@ import type { MessageToken } from '../wire/read-token.ts';
 import type { RequestMessage } from '../wire/request-message.ts';
 import { writePackets } from '../wire/write-packets.ts';
 
-type ConnectionClass = new (config: ConnectionConfiguration) => Connection;
+export type ConnectionClass = new (config: ConnectionConfiguration) => Connection;
 
 /** Who hears of a link. */
 export interface LinkHandler {
-  /** Bytes of the answer to the message sent last, without packet headers. */
-  answered(bytes: Buffer): void;
-  /** That answer is whole. */
-  answerEnded(): void;
+  /** Bytes of the answer to the message sent last, without packet headers; `isLast`: it is whole with them. */
+  answered(bytes: Buffer, isLast: boolean): void;
   /** The link is gone; told once. */
   lost(error: Error): void;
 }
@@ -87,8 +85,7 @@ export class ServerLink {
     this.#reader = new PacketReader(({ data, isLast }) => {
       const handler = this.#handler;
       if (handler === null || this.#isLost) return;
-      if (data.length > 0) handler.answered(data);
-      if (isLast) handler.answerEnded();
+      if (data.length > 0 || isLast) handler.answered(data, isLast);
     });
     transport.on('data', (chunk: Buffer) => {
       if (this.#isLost) return;

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { resolveTokens } from '../../../src/pg/token/resolve-tokens.ts';
-import { TokenKeys, tokenText } from '../../../src/pg/token/token-key.ts';
+import { TokenKeys, tokenText } from '../../../src/session/token-key.ts';
 import { askTokenPresence } from '../../../src/pg/token/token-presence.ts';
 import { FailoverLab } from '../../support/failover-lab.ts';
 import { settle } from '../../support/settle.ts';

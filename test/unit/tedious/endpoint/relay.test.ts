@@ -178,11 +178,8 @@ describe('a stock connection to our end point, whose messages go over a link to 
               });
               current = link;
               link.attach({
-                answered: (bytes) => {
-                  if (!endpoint.answer(Buffer.from(bytes), false)) link.pause();
-                },
-                answerEnded: () => {
-                  endpoint.answer(Buffer.alloc(0), true);
+                answered: (bytes, isLast) => {
+                  if (!endpoint.answer(Buffer.from(bytes), isLast)) link.pause();
                 },
                 lost: (error) => {
                   endpoint.destroy(error);

@@ -1,5 +1,5 @@
 import { deadlineSignal } from '../cluster/deadline-signal.ts';
-import type { SessionState } from '../session/state.ts';
+import type { SessionState } from './state.ts';
 
 /** A session that recovers, as far as its time goes. */
 export interface TimedSession {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { TokenKeys, tokenMillis, tokenText } from '../../../../src/pg/token/token-key.ts';
+import { TokenKeys, tokenMillis, tokenText } from '../../../src/session/token-key.ts';
 
 const TIME = { serverMillis: 1_700_000_000_000, watermarkMillis: 0 };
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LruMap } from '../../../../src/pg/sql/lru-map.ts';
+import { LruMap } from '../../src/lru-map.ts';
 
 describe('a map with a limit', () => {
   it('forgets what was unused for longest', () => {

@@ -1,0 +1,69 @@
+import { runBatch, ServerError } from '../link/batch.ts';
+import type { ServerConnection } from '../link/server-connection.ts';
+import { TokenKeys } from '../../session/token-key.ts';
+import { presenceQuestion, tokenInsert, tokenPresence, type TokenPresence } from '../token/token-batches.ts';
+
+/** Their time only tells how old they are, for the purge: no answer rests on it (design review A11). */
+const keys = new TokenKeys();
+
+/** What a session does with commit tokens: whether its database has them, and the key of the open transaction. */
+export class SessionTokens {
+  readonly #schema: string;
+  readonly #isWanted: boolean;
+  #presence: TokenPresence = 'absent';
+  /** Written into the open transaction, in front of a unit of which nobody knows how it ends. */
+  #key: string | null = null;
+
+  constructor(schema: string, isWanted: boolean) {
+    this.#schema = schema;
+    this.#isWanted = isWanted;
+  }
+
+  get schema(): string {
+    return this.#schema;
+  }
+
+  get areAvailable(): boolean {
+    return this.#presence === 'present';
+  }
+
+  get presence(): TokenPresence {
+    return this.#presence;
+  }
+
+  /** Of the open transaction, if its token is in it. */
+  get writtenKey(): string | null {
+    return this.#key;
+  }
+
+  newKey(): string {
+    if (!keys.hasTime) keys.observe({ serverMillis: Date.now(), watermarkMillis: 0 });
+    return keys.next().toString('hex');
+  }
+
+  /** Asked outside of a transaction on each new connection: a refused hidden statement must never cost one (D1). */
+  async ask(connection: ServerConnection): Promise<void> {
+    this.#presence = this.#isWanted
+      ? tokenPresence(await runBatch(connection, presenceQuestion(this.#schema)))
+      : 'absent';
+  }
+
+  /** Another database, of which nothing is known: without tokens, then. */
+  databaseChanged(): void {
+    this.#presence = 'absent';
+  }
+
+  /** Writes the token into the open transaction. Rejects if the server refuses it. */
+  async write(connection: ServerConnection): Promise<string> {
+    if (this.#key !== null) return this.#key;
+    const key = this.newKey();
+    const { errors } = await runBatch(connection, tokenInsert(this.#schema, key));
+    if (errors[0] !== undefined) throw new ServerError(errors[0]);
+    this.#key = key;
+    return key;
+  }
+
+  transactionEnded(): void {
+    this.#key = null;
+  }
+}

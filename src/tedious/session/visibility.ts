@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto';
+import { readMessage } from '../wire/read-token.ts';
+import { DONE_STATUS, ENVIRONMENT, TOKEN } from '../wire/token-kind.ts';
+import { doneToken } from '../wire/write-token.ts';
+import type { TdsUnit } from './tds-unit.ts';
+
+/**
+ * Marks the beginning and the end of the application's own part of a batch that the driver has put around it. The same for
+ * the whole process, so that the text of a statement stays the same.
+ */
+export const MARK = `holdfast ${randomUUID()}`;
+
+const COMMIT_COMMAND = 0xd5;
+const TRANSACTION_CHANGES: ReadonlySet<number | undefined> = new Set([
+  ENVIRONMENT.beginTransaction,
+  ENVIRONMENT.commitTransaction,
+  ENVIRONMENT.rollbackTransaction,
+]);
+
+/** Which tokens of an answer are the application's, where the driver has had a part in the question. */
+export abstract class Visibility {
+  static readonly plain: Visibility = new (class extends Visibility {
+    override shows(): boolean {
+      return true;
+    }
+
+    override end(): null {
+      return null;
+    }
+  })();
+
+  static of(unit: TdsUnit): Visibility {
+    switch (unit.form) {
+      case 'plain':
+        return Visibility.plain;
+      case 'commit-batch':
+        return new OfCommitBatch();
+      case 'wrapped':
+        return new OfWrapped(unit.request.kind === 'batch');
+    }
+  }
+
+  abstract shows(kind: number, bytes: Buffer, start: number): boolean;
+
+  /** All that is the application's has come. */
+  get isBehind(): boolean {
+    return false;
+  }
+
+  /** The last token, if it is to be the driver's. */
+  abstract end(unit: TdsUnit): Buffer | null;
+}
+
+/** The INSERT of the token is the driver's; of the COMMIT there is what it says, and one DONE. */
+class OfCommitBatch extends Visibility {
+  override shows(kind: number): boolean {
+    return kind === TOKEN.environmentChange || kind === TOKEN.error || kind === TOKEN.info;
+  }
+
+  override end(unit: TdsUnit): Buffer {
+    const status = unit.errors.length === 0 ? 0 : DONE_STATUS.error;
+    return doneToken(status, { command: unit.errors.length === 0 ? COMMIT_COMMAND : 0 });
+  }
+}
+
+/** What stands between the marks, errors wherever they come, and the end of the call. */
+class OfWrapped extends Visibility {
+  readonly #isBatch: boolean;
+  #marks = 0;
+  /** The DONE that came last: in a batch it is the end, which says that nothing follows. */
+  #done: Buffer | null = null;
+
+  constructor(isBatch: boolean) {
+    super();
+    this.#isBatch = isBatch;
+  }
+
+  override get isBehind(): boolean {
+    return this.#marks > 1;
+  }
+
+  override shows(kind: number, bytes: Buffer, start: number): boolean {
+    if (kind === TOKEN.info && readMessage(bytes, start).message === MARK) {
+      this.#marks++;
+      return false;
+    }
+    if (kind === TOKEN.error) return true;
+    if (kind === TOKEN.environmentChange && TRANSACTION_CHANGES.has(bytes[start + 3])) return false;
+    if (kind === TOKEN.returnStatus || kind === TOKEN.doneProcedure) return true;
+    if (this.#marks !== 1) return false;
+    if (this.#isBatch && kind === TOKEN.done) this.#done = Buffer.from(bytes.subarray(start, start + 13));
+    return true;
+  }
+
+  /** Behind the last DONE of the text others came, which nobody was shown: it says that there is more. */
+  override end(unit: TdsUnit): Buffer | null {
+    if (!this.#isBatch) return null;
+    const hasFailed = unit.errors.length > 0;
+    if (this.#done === null || (this.#done.readUInt16LE(1) & DONE_STATUS.more) !== 0)
+      return doneToken(hasFailed ? DONE_STATUS.error : 0);
+    return null;
+  }
+}

@@ -1,0 +1,109 @@
+import type { BatchResult } from '../link/batch.ts';
+
+/** Number of "violation of a primary key", and of "duplicate key in a unique index". */
+const DUPLICATE_KEY: ReadonlySet<number> = new Set([2627, 2601]);
+const LOCK_TIMEOUT = 1222;
+
+/** Whether the database has the table of tokens, and this login may use it. */
+export type TokenPresence = 'present' | 'absent' | 'refused';
+
+export function tokenTable(schema: string): string {
+  return `[${schema.replaceAll(']', ']]')}].[commit_token]`;
+}
+
+function watermarkTable(schema: string): string {
+  return `[${schema.replaceAll(']', ']]')}].[commit_token_watermark]`;
+}
+
+/** @param key in hexadecimal, without 0x */
+export function tokenInsert(schema: string, key: string): string {
+  return tokenInsertOf(schema, `0x${key}`);
+}
+
+/** @param value an expression of type binary(16) */
+export function tokenInsertOf(schema: string, value: string): string {
+  return `INSERT INTO ${tokenTable(schema)} ([token]) VALUES (${value})`;
+}
+
+/**
+ * In the place of a COMMIT. An inner COMMIT, which only counts, must not write the token; and with XACT_ABORT OFF a failed
+ * INSERT does not stop the batch, which would commit without it (facts on SQL Server, "The commit token in TDS").
+ */
+export function commitBatch(schema: string, key: string): string {
+  return `IF @@TRANCOUNT = 1 ${tokenInsert(schema, key)};IF @@ERROR = 0 COMMIT TRANSACTION`;
+}
+
+/** Gives one row with '1' if tokens can be written and asked for. */
+export function presenceQuestion(schema: string): string {
+  const name = quoteText(tokenTable(schema));
+  const watermark = quoteText(watermarkTable(schema));
+  const may = (table: string, right: string): string =>
+    `HAS_PERMS_BY_NAME(${table}, N'OBJECT', N'${right}') = 1`;
+  return (
+    `SELECT CAST(CASE WHEN OBJECT_ID(${name}, N'U') IS NULL OR OBJECT_ID(${watermark}, N'U') IS NULL THEN N'absent' ` +
+    `WHEN ${may(name, 'INSERT')} AND ${may(watermark, 'SELECT')} THEN N'present' ELSE N'refused' END AS nvarchar(20))`
+  );
+}
+
+export function tokenPresence({ rows, errors }: BatchResult): TokenPresence {
+  if (errors.length > 0) return 'refused';
+  const word = rows[0]?.[0];
+  return word === 'present' || word === 'absent' ? word : 'refused';
+}
+
+/**
+ * Inserts the key once more, in an autocommit transaction of its own, and then asks how far tokens have been purged:
+ * behind the INSERT, since a purge moves its mark before it deletes (design review A11).
+ */
+export function tombstoneQuestion(schema: string, key: string, lockTimeoutMillis: number): string {
+  return (
+    `SET LOCK_TIMEOUT ${lockTimeoutMillis};SET TRANSACTION ISOLATION LEVEL READ COMMITTED;${tokenInsert(schema, key)};` +
+    `IF @@ERROR = 0 SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [below] > 0x${key}) ` +
+    `THEN N'purged' ELSE N'fenced' END AS nvarchar(20))`
+  );
+}
+
+export type Tombstone =
+  | { readonly kind: 'committed' }
+  /** The key is ours now: whoever wrote it can't commit any more. */
+  | { readonly kind: 'fenced' }
+  /** Somebody who has written it has not ended yet. */
+  | { readonly kind: 'live' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+export function readTombstone({ rows, errors }: BatchResult): Tombstone {
+  const [error] = errors;
+  if (error !== undefined) {
+    if (DUPLICATE_KEY.has(error.number)) return { kind: 'committed' };
+    if (error.number === LOCK_TIMEOUT) return { kind: 'live' };
+    return { kind: 'unknown', reason: `token-refused-${error.number}` };
+  }
+  switch (rows[0]?.[0]) {
+    case 'fenced':
+      return { kind: 'fenced' };
+    case 'purged':
+      return { kind: 'unknown', reason: 'token-too-old' };
+    default:
+      return { kind: 'unknown', reason: 'token-not-answered' };
+  }
+}
+
+/** What `npx holdfast init --engine mssql` makes. It may run again. */
+export function createTokenTablesSql(schema: string): string {
+  const name = quoteText(schema);
+  const table = tokenTable(schema);
+  const watermark = watermarkTable(schema);
+  return `IF SCHEMA_ID(${name}) IS NULL EXEC (N'CREATE SCHEMA [${schema.replaceAll(']', ']]').replaceAll("'", "''")}]');
+IF OBJECT_ID(${quoteText(table)}, N'U') IS NULL
+CREATE TABLE ${table} ([token] binary(16) NOT NULL PRIMARY KEY);
+IF OBJECT_ID(${quoteText(watermark)}, N'U') IS NULL
+BEGIN
+CREATE TABLE ${watermark} ([id] int NOT NULL PRIMARY KEY, [below] binary(16) NOT NULL);
+INSERT INTO ${watermark} ([id], [below]) VALUES (1, 0x00000000000000000000000000000000);
+END;
+`;
+}
+
+function quoteText(text: string): string {
+  return `N'${text.replaceAll("'", "''")}'`;
+}

@@ -1,0 +1,74 @@
+import pg from 'pg';
+import { EngineLoginError, type Engine, type EngineSession } from '../engine.ts';
+import { sqlMessage } from './errors.ts';
+import { PostgresSession } from './postgres-session.ts';
+
+export interface PostgresEngineOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly serverName: string;
+}
+
+/** What a primary needs before its databases look like SQL Server's. To be run once, as a superuser. */
+export const SETUP = `
+CREATE SCHEMA IF NOT EXISTS sys;
+CREATE OR REPLACE VIEW sys.databases AS
+SELECT n.name, n.create_date, n.group_database_id, 'DISABLED'::varchar(60) AS delayed_durability_desc
+FROM (SELECT current_database()::varchar(128) AS name, timestamp '2020-01-01' AS create_date,
+  md5((SELECT system_identifier::text FROM pg_control_system()))::uuid AS group_database_id
+  UNION ALL SELECT 'tempdb', pg_postmaster_start_time()::timestamp, NULL) AS n;
+GRANT USAGE ON SCHEMA sys TO PUBLIC;
+GRANT SELECT ON sys.databases TO PUBLIC;
+GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC;
+`;
+
+/** Names of columns as their tables have them, for all nodes: replication carries PostgreSQL's only. */
+const casing = new Map<string, string>();
+
+/** The engine of the test server: one node of PostgreSQL, behind the language of SQL Server. */
+export class PostgresEngine implements Engine {
+  readonly #options: PostgresEngineOptions;
+  readonly #sessions = new Set<PostgresSession>();
+
+  constructor(options: PostgresEngineOptions) {
+    this.#options = options;
+  }
+
+  async open(login: Parameters<Engine['open']>[0]): Promise<EngineSession> {
+    const { host, port, serverName } = this.#options;
+    const database = login.database === '' ? 'app' : login.database;
+    const client = new pg.Client({ host, port, user: login.user, password: login.password, database });
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+    } catch (error) {
+      throw new EngineLoginError(refusal(error, login.user, database));
+    }
+    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+    const session = new PostgresSession(client, { serverName, database, spid: rows[0]!.pid }, casing);
+    this.#sessions.add(session);
+    client.on('end', () => this.#sessions.delete(session));
+    return session;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([...this.#sessions].map((session) => session.close()));
+  }
+}
+
+function refusal(error: unknown, user: string, database: string): EngineLoginError['detail'] {
+  const { code } = error as { code?: string };
+  switch (code) {
+    case '28P01':
+    case '28000':
+      return sqlMessage(18456, `Login failed for user '${user}'.`, 14);
+    case '3D000':
+      return sqlMessage(
+        4060,
+        `Cannot open database "${database}" requested by the login. The login failed.`,
+        11,
+      );
+    default:
+      return sqlMessage(983, `Unable to access availability database '${database}' (${code ?? 'gone'}).`, 14);
+  }
+}
