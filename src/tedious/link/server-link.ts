@@ -115,10 +115,18 @@ export class ServerLink {
     const connection = new target.Connection(hiddenConfig(target));
     const remarks: LoginRemark[] = [];
     const errors: MessageToken[] = [];
-    connection.on('databaseChange', (value: string) => remarks.push({ kind: 'database', value }));
-    connection.on('languageChange', (value: string) => remarks.push({ kind: 'language', value }));
+    const remark = (made: LoginRemark): void => {
+      // Behind the login it sends statements of its own, as the application's connection will.
+      if (connection.state?.name !== 'LoggedInSendingInitialSql') remarks.push(made);
+    };
+    connection.on('databaseChange', (value: string) => {
+      remark({ kind: 'database', value });
+    });
+    connection.on('languageChange', (value: string) => {
+      remark({ kind: 'language', value });
+    });
     connection.on('infoMessage', (message: object) => {
-      remarks.push({ kind: 'info', message: messageOf(message) });
+      remark({ kind: 'info', message: messageOf(message) });
     });
     connection.on('errorMessage', (message: object) => errors.push(messageOf(message)));
     connection.on('error', ignore);

@@ -4,7 +4,8 @@ import { ResumeFilter } from '../../session/resume-filter.ts';
 import type { Receiver, ServerConnection } from '../link/server-connection.ts';
 import { isLoss } from '../loss-errors.ts';
 import { readMessage, returnValueName, type MessageToken } from '../wire/read-token.ts';
-import { ENVIRONMENT, TOKEN } from '../wire/token-kind.ts';
+import { DONE_STATUS, ENVIRONMENT, TOKEN } from '../wire/token-kind.ts';
+import { doneToken } from '../wire/write-token.ts';
 import { AnswerOutput } from './answer-output.ts';
 import type { TdsUnit } from './tds-unit.ts';
 import { meaningOf, numberOf } from './token-meaning.ts';
@@ -34,6 +35,7 @@ export class UnitAnswer implements Receiver {
   #visibility = Visibility.plain;
   #resume: ResumeFilter | null = null;
   #hasDiverged = false;
+  #held: Buffer | null = null;
 
   constructor(host: AnswerHost, maxKeptRowHashes: number) {
     this.#host = host;
@@ -53,6 +55,7 @@ export class UnitAnswer implements Receiver {
       this.#resume = null;
     }
     this.#hasDiverged = false;
+    this.#held = null;
     this.#output.clear();
     this.#unit = unit;
     this.#connection = connection;
@@ -77,6 +80,15 @@ export class UnitAnswer implements Receiver {
     this.#note(unit, kind, bytes, start);
     if (!this.#visibility.shows(kind, bytes, start)) return;
     unit.isAnswered ||= this.#visibility.isBehind;
+    if (this.#visibility.isBatchInCall && kind === TOKEN.doneInProcedure) {
+      this.#holdDone(bytes, start);
+      return;
+    }
+    this.#flushDone(true);
+    this.#give(unit, kind, bytes, start, end, isStable);
+  }
+
+  #give(unit: TdsUnit, kind: number, bytes: Buffer, start: number, end: number, isStable: boolean): void {
     if (this.#hasDiverged) return;
     const isHandle = unit.request.kind === 'prepare' && isHandleToken(kind, bytes, start);
     const row = kind === TOKEN.row || kind === TOKEN.nullBitmapRow;
@@ -106,6 +118,10 @@ export class UnitAnswer implements Receiver {
   ended(): void {
     const unit = this.#unit;
     if (unit === null) return;
+    if (this.#visibility.isBatchInCall) {
+      this.#held ??= doneToken(unit.errors.length === 0 ? 0 : DONE_STATUS.error);
+      this.#flushDone(false);
+    }
     this.#unit = null;
     const status = this.#connection?.isInTransaction === true ? IN_TRANSACTION : IDLE;
     const isWhole = this.#resume === null || this.#resume.done;
@@ -135,6 +151,21 @@ export class UnitAnswer implements Receiver {
     if (tokens !== null && this.#unit !== null) this.#host.deliver(tokens, false);
     this.#unit = null;
     this.#resume = null;
+  }
+
+  /** Of a batch that went out as a call: a DONE says whether another one follows, which is not known yet. */
+  #holdDone(bytes: Buffer, start: number): void {
+    this.#flushDone(true);
+    this.#held = Buffer.from(bytes.subarray(start, start + DONE_TOKEN_BYTES));
+  }
+
+  #flushDone(hasMore: boolean): void {
+    const held = this.#held;
+    if (held === null || this.#unit === null) return;
+    this.#held = null;
+    held[0] = TOKEN.done;
+    held[1] = hasMore ? held[1]! | DONE_STATUS.more : held[1]! & ~DONE_STATUS.more;
+    this.#give(this.#unit, TOKEN.done, held, 0, held.length, true);
   }
 
   #note(unit: TdsUnit, kind: number, bytes: Buffer, start: number): void {
@@ -175,6 +206,7 @@ export class UnitAnswer implements Receiver {
   }
 }
 
+const DONE_TOKEN_BYTES = 13;
 const HANDLE = Buffer.from('handle');
 
 /** The number that sp_prepare gives, if it is one and not NULL. */

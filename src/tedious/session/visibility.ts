@@ -47,6 +47,11 @@ export abstract class Visibility {
     return false;
   }
 
+  /** What the server answers as to a call is to be answered as to a batch. */
+  get isBatchInCall(): boolean {
+    return false;
+  }
+
   /** The last token, if it is to be the driver's. */
   abstract end(unit: TdsUnit): Buffer | null;
 }
@@ -65,14 +70,17 @@ class OfCommitBatch extends Visibility {
 
 /** What stands between the marks, errors wherever they come, and the end of the call. */
 class OfWrapped extends Visibility {
+  /** It was a batch, and went out as a call. */
   readonly #isBatch: boolean;
   #marks = 0;
-  /** The DONE that came last: in a batch it is the end, which says that nothing follows. */
-  #done: Buffer | null = null;
 
   constructor(isBatch: boolean) {
     super();
     this.#isBatch = isBatch;
+  }
+
+  override get isBatchInCall(): boolean {
+    return this.#isBatch;
   }
 
   override get isBehind(): boolean {
@@ -86,18 +94,11 @@ class OfWrapped extends Visibility {
     }
     if (kind === TOKEN.error) return true;
     if (kind === TOKEN.environmentChange && TRANSACTION_CHANGES.has(bytes[start + 3])) return false;
-    if (kind === TOKEN.returnStatus || kind === TOKEN.doneProcedure) return true;
-    if (this.#marks !== 1) return false;
-    if (this.#isBatch && kind === TOKEN.done) this.#done = Buffer.from(bytes.subarray(start, start + 13));
-    return true;
+    if (kind === TOKEN.returnStatus || kind === TOKEN.doneProcedure) return !this.#isBatch;
+    return this.#marks === 1;
   }
 
-  /** Behind the last DONE of the text others came, which nobody was shown: it says that there is more. */
-  override end(unit: TdsUnit): Buffer | null {
-    if (!this.#isBatch) return null;
-    const hasFailed = unit.errors.length > 0;
-    if (this.#done === null || (this.#done.readUInt16LE(1) & DONE_STATUS.more) !== 0)
-      return doneToken(hasFailed ? DONE_STATUS.error : 0);
+  override end(): null {
     return null;
   }
 }

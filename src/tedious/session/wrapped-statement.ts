@@ -1,7 +1,7 @@
 import { bodyAt } from '../wire/all-headers.ts';
 import type { RequestMessage } from '../wire/request-message.ts';
 import { readRpcRequest, textOf } from '../wire/rpc-request.ts';
-import { batchMessage } from '../link/batch.ts';
+import { MESSAGE } from '../wire/message-type.ts';
 import { tokenInsertOf } from '../token/token-batches.ts';
 import type { TdsUnit } from './tds-unit.ts';
 
@@ -16,11 +16,11 @@ const KEY_DECLARATION = `${KEY_PARAMETER} binary(16)`;
 export function wrappedMessage(unit: TdsUnit, schema: string, key: string, mark: string): RequestMessage {
   const { request, message } = unit;
   switch (request.kind) {
-    case 'batch':
-      return {
-        ...batchMessage(wrap(request.sql, tokenInsertOf(schema, `0x${key}`), mark)),
-        reset: message.reset,
-      };
+    case 'batch': {
+      // As a call: so that SET ends with it, whatever happens, and the plan of the text can be found again.
+      const text = wrap(request.sql, tokenInsertOf(schema, KEY_PARAMETER), mark);
+      return { type: MESSAGE.rpc, reset: message.reset, payload: callOf(message.payload, text, key) };
+    }
     case 'statement': {
       const text = wrap(request.sql, tokenInsertOf(schema, KEY_PARAMETER), mark);
       return { ...message, payload: withKey(message.payload, text, key) };
@@ -34,6 +34,20 @@ function wrap(text: string, insert: string, mark: string): string {
   const tell = `RAISERROR(N'${mark}', 0, 1)`;
   // On a line of its own: the text may end in a comment.
   return `SET XACT_ABORT ON;BEGIN TRAN;${insert};${tell};${text}\n;${tell};COMMIT TRAN`;
+}
+
+const SP_EXECUTESQL = 10;
+
+/** sp_executesql with the headers of a batch. */
+function callOf(payload: Buffer, text: string, key: string): Buffer {
+  const procedure = Buffer.from([0xff, 0xff, SP_EXECUTESQL, 0, 0, 0]);
+  return Buffer.concat([
+    payload.subarray(0, bodyAt(payload)),
+    procedure,
+    textParameter('', text),
+    textParameter('', KEY_DECLARATION),
+    binaryParameter(KEY_PARAMETER, Buffer.from(key, 'hex')),
+  ]);
 }
 
 /** sp_executesql with another text and one more parameter. */

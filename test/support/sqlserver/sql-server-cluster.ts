@@ -40,7 +40,7 @@ export class SqlServerCluster {
       cluster.#gateways.set(node, gateway);
     }
     const texts = [...(tokens ? [createTokenTablesSql('holdfast')] : []), ...setUp];
-    for (const text of texts) await runStock(cluster.stockConfig(), text);
+    for (const text of texts) await runStock(cluster.stockConfig({ encrypt: tls !== undefined }), text);
     return cluster;
   }
 

@@ -21,15 +21,10 @@ export class TlsInside {
     this.#carrier = new Carrier(socket);
     this.#tls = new tls.TLSSocket(this.#carrier, {
       isServer: true,
-      key,
-      cert,
-      maxVersion: 'TLSv1.2',
+      secureContext: tls.createSecureContext({ key, cert, maxVersion: 'TLSv1.2' }),
     });
     this.#tls.on('data', onClear);
     this.#tls.on('error', () => socket.destroy());
-    this.#tls.on('secure', () => {
-      this.#carrier.isHandshake = false;
-    });
   }
 
   get isReady(): boolean {
@@ -60,8 +55,9 @@ class Carrier extends Duplex {
   }
 
   received(bytes: Buffer): void {
-    // The client's first encrypted record comes without a packet around it: a packet begins with the type of PRELOGIN.
-    if (this.isHandshake && bytes[0] === MESSAGE.prelogin) this.#reader.push(bytes);
+    // The handshake is over with the client's first record that comes without a packet of type PRELOGIN around it.
+    if (bytes[0] !== MESSAGE.prelogin) this.isHandshake = false;
+    if (this.isHandshake) this.#reader.push(bytes);
     else this.push(bytes);
   }
 

@@ -39,13 +39,15 @@ export class PostgresEngine implements Engine {
     const database = login.database === '' ? 'app' : login.database;
     const client = new pg.Client({ host, port, user: login.user, password: login.password, database });
     client.on('error', () => undefined);
+    let spid: number;
     try {
       await client.connect();
+      const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
+      spid = rows[0]!.pid;
     } catch (error) {
       throw new EngineLoginError(refusal(error, login.user, database));
     }
-    const { rows } = await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid');
-    const session = new PostgresSession(client, { serverName, database, spid: rows[0]!.pid }, casing);
+    const session = new PostgresSession(client, { serverName, database, spid }, casing);
     this.#sessions.add(session);
     client.on('end', () => this.#sessions.delete(session));
     return session;

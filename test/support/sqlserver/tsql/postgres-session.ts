@@ -117,27 +117,37 @@ export class PostgresSession implements EngineSession {
       .toLowerCase();
     const values = parameters.map(({ value }) => value);
     const places = values.map((_, i) => `$${i + 1}`).join(', ');
-    yield* this.#guard(async function* (this: PostgresSession): Run {
+    const call = this.#guard(async function* (this: PostgresSession): Run {
       yield* this.#query(`SELECT * FROM "${plain}"(${places})`, values, COMMAND.select);
     });
+    yield* this.#asRequest(call);
     yield { kind: 'returnStatus', value: 0 };
   }
 
   async *begin(isolation: IsolationLevel | null): Run {
     if (isolation !== null) this.#isolation = isolation;
-    yield* this.#begin();
+    yield* this.#asRequest(this.#begin());
   }
 
   async *commit(): Run {
-    yield* this.#commit();
+    yield* this.#asRequest(this.#commit());
   }
 
   async *rollback(name: string): Run {
-    yield* this.#rollback(name);
+    yield* this.#asRequest(this.#rollback(name));
   }
 
   async *save(name: string): Run {
-    yield* this.#save(name);
+    yield* this.#asRequest(this.#save(name));
+  }
+
+  /** There is nothing behind it that would not run. */
+  async *#asRequest(run: Run): Run {
+    try {
+      yield* run;
+    } catch (error) {
+      if (!(error instanceof BatchOver)) throw error;
+    }
   }
 
   async *bulkInsert(
