@@ -5,6 +5,8 @@ import { DEFAULT_TOKEN_SCHEMA } from '../options.ts';
 import { quoteValue } from '../quote-value.ts';
 import { checkSchemaName } from '../schema-name.ts';
 
+export const ENGINES = ['pg', 'mssql'] as const;
+
 /** What `npx holdfast init …` was told to do. */
 export type InitCommand =
   | { readonly kind: 'help' }
@@ -12,6 +14,7 @@ export type InitCommand =
       readonly kind: 'print' | 'apply' | 'check';
       /** Remove the objects instead of making them. Never with `check`. */
       readonly drop: boolean;
+      readonly engine: (typeof ENGINES)[number];
       readonly schema: string;
       readonly roles: readonly string[];
       /** Undefined: PGHOST and the like. */
@@ -26,9 +29,11 @@ for a migration tool; run it in one transaction. It may be run any number of tim
   --apply          run it, as the owner of the objects or a superuser
   --check          say what is missing; exit code 1 if something is
   --drop           the SQL that removes it all (with --apply: remove it)
+  --engine NAME    'pg' for PostgreSQL (default), 'mssql' for SQL Server: then a table and a mark, one of each database
   --schema NAME    default '${DEFAULT_TOKEN_SCHEMA}'; as failover.tokenSchema
   --role NAME      a role that applications log in as; may be given several times. Without it everybody may use tokens
-  --url URL        the database for --apply and --check; default PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD …
+  --url URL        for SQL Server mssql://user:password@host:1433/database?encrypt=true&trustServerCertificate=false
+                   (the password may stand in MSSQL_PASSWORD); for PostgreSQL the database for --apply and --check; default PGHOST, PGPORT, PGDATABASE, PGUSER, PGPASSWORD …
   --help
 
 Name the primary. A password is better in PGPASSWORD or a password file than in --url, where others can see it.`;
@@ -37,6 +42,7 @@ const OPTIONS = {
   apply: { type: 'boolean' },
   check: { type: 'boolean' },
   drop: { type: 'boolean' },
+  engine: { type: 'string' },
   schema: { type: 'string' },
   role: { type: 'string', multiple: true },
   url: { type: 'string' },
@@ -62,7 +68,20 @@ export function parseInitArguments(argumentsGiven: readonly string[]): InitComma
   if (url !== undefined && !apply && !check) {
     throw new ConfigurationError('--url needs --apply or --check: the SQL is printed without a database');
   }
-  if (url !== undefined && !/^postgres(?:ql)?:\/\//.test(url)) {
+  const engine = engineOf(values.engine);
+  if (engine === 'mssql') {
+    if (role.length > 0) {
+      throw new ConfigurationError(
+        '--role is for PostgreSQL: on SQL Server GRANT INSERT, SELECT, UPDATE, DELETE ON SCHEMA to whom you like',
+      );
+    }
+    if (url === undefined && (apply || check)) {
+      throw new ConfigurationError('--engine mssql needs --url for --apply and --check');
+    }
+    if (url !== undefined && !url.startsWith('mssql://')) {
+      throw new ConfigurationError('--url must begin with mssql:// for --engine mssql');
+    }
+  } else if (url !== undefined && !/^postgres(?:ql)?:\/\//.test(url)) {
     // Not quoted: it may hold a password.
     throw new ConfigurationError('--url must begin with postgres:// or postgresql://');
   }
@@ -72,10 +91,17 @@ export function parseInitArguments(argumentsGiven: readonly string[]): InitComma
   return {
     kind: check ? 'check' : apply ? 'apply' : 'print',
     drop,
+    engine,
     schema: checkSchemaName(values.schema ?? DEFAULT_TOKEN_SCHEMA, '--schema'),
     roles: role,
     url,
   };
+}
+
+function engineOf(name = 'pg'): (typeof ENGINES)[number] {
+  const engine = ENGINES.find((one) => one === name);
+  if (engine !== undefined) return engine;
+  throw new ConfigurationError(`there is no engine ${quoteValue(name)}; there are 'pg' and 'mssql'`);
 }
 
 function valuesOf(rest: readonly string[]): ReturnType<typeof parse>['values'] {

@@ -1,6 +1,8 @@
 import { ConfigurationError } from '../errors.ts';
 import { createTokenObjectsSql, dropTokenObjectsSql } from '../pg/token/token-objects.ts';
+import { describe, withoutPassword } from './describe-failure.ts';
 import { checkTokenObjects, type Ask } from './check-token-objects.ts';
+import { initMssql } from './init-mssql.ts';
 import { HELP, parseInitArguments, type InitCommand } from './init-arguments.ts';
 
 /** Where a command writes to. */
@@ -32,6 +34,7 @@ export async function runCli(argumentsGiven: readonly string[], output: CliOutpu
     output.out(HELP);
     return 0;
   }
+  if (command.engine === 'mssql') return await initMssql(command, output);
   const sql = command.drop ? dropTokenObjectsSql(command.schema) : createTokenObjectsSql(command);
   if (command.kind === 'print') {
     output.out(sql);
@@ -90,19 +93,4 @@ async function loadClient(): Promise<new (config: object) => Client> {
       { cause: error },
     );
   }
-}
-
-/** A server or resolver may quote what was mistaken for the name of a host or database. */
-function withoutPassword(text: string, url: string | undefined): string {
-  const password = /^\w+:\/\/[^/?#]*?:([^/?#]*)@/.exec(url ?? '')?.[1];
-  if (password === undefined || password === '') return text;
-  return text.replaceAll(password, '***');
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const { code } = error as { readonly code?: unknown };
-  // An AggregateError of several addresses has no message.
-  const message = error.message === '' ? 'the database can not be reached' : error.message;
-  return typeof code === 'string' ? `${message} (${code})` : message;
 }

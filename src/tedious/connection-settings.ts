@@ -1,4 +1,5 @@
 import type { ConnectionConfiguration } from 'tedious';
+import type { Coordinator } from '../cluster/coordinator.ts';
 import { coordinatorForHosts, coordinatorForProvider } from '../cluster/coordinator-registry.ts';
 import { ConfigurationError } from '../errors.ts';
 import { FailoverEvents } from '../events.ts';
@@ -9,6 +10,7 @@ import { guardProvider } from '../topology/guard-provider.ts';
 import { hostKey, isPort, parseHostAddress, type HostAddress } from '../topology/host-address.ts';
 import { parseHostList } from '../topology/host-list.ts';
 import { staticHosts } from '../topology/static-hosts.ts';
+import { AcknowledgedCommits } from './lost-commits/acknowledged-commits.ts';
 import type { ConnectionClass } from './link/server-link.ts';
 import type { SessionContext } from './session/session-context.ts';
 
@@ -69,8 +71,21 @@ export function makeContext(
     config: withoutOwnKeys(config),
     isAddressOfConfig,
     hosts,
+    acknowledged: acknowledgedOf(coordinator, options),
     wantsPrimary: config.options?.readOnlyIntent !== true,
   };
+}
+
+const acknowledged = new WeakMap<Coordinator, AcknowledgedCommits>();
+
+/** The first one's options hold for all. */
+function acknowledgedOf(coordinator: Coordinator, options: ResolvedFailoverOptions): AcknowledgedCommits {
+  let known = acknowledged.get(coordinator);
+  if (known === undefined) {
+    known = new AcknowledgedCommits(coordinator, options);
+    acknowledged.set(coordinator, known);
+  }
+  return known;
 }
 
 type OwnOptions = NonNullable<ConnectionConfiguration['options']> & { failover?: unknown };

@@ -1,3 +1,2 @@
-/** The module that is installed as `tedious`, and its own Connection. */
-export * as tedious from 'tedious';
-export { Connection } from 'tedious';
+/** Of the module that is installed as `tedious`. */
+export { Connection, Request } from 'tedious';

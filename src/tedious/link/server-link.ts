@@ -117,7 +117,7 @@ export class ServerLink {
     const errors: MessageToken[] = [];
     const remark = (made: LoginRemark): void => {
       // Behind the login it sends statements of its own, as the application's connection will.
-      if (connection.state?.name !== 'LoggedInSendingInitialSql') remarks.push(made);
+      if (connection.state.name !== 'LoggedInSendingInitialSql') remarks.push(made);
     };
     connection.on('databaseChange', (value: string) => {
       remark({ kind: 'database', value });

@@ -28,6 +28,7 @@ export function makeUnit(message: RequestMessage, { position, isOpen, handles }:
     closed: true,
     writtenTo: position,
     dropped: false,
+    sentAtMillis: 0,
     sentSequence: 0,
     acknowledgedSequence: 0,
     digest: null,

@@ -7,6 +7,8 @@ import { pauseBeforeAttempt } from '../../cluster/pause-before-attempt.ts';
 import { abortable } from '../../cluster/abortable.ts';
 import { FailoverFailedError, HoldfastError, SessionClosedError } from '../../errors.ts';
 import { RecoveryDeadline } from '../../session/recovery-deadline.ts';
+import { hostKey } from '../../topology/host-address.ts';
+import type { ServerConnection } from '../link/server-connection.ts';
 import type { ProbedConnection } from '../hosts/scouts.ts';
 import { mustRun, ServerError } from '../link/batch.ts';
 import { SESSION_KILLED } from '../loss-errors.ts';
@@ -321,7 +323,20 @@ export class Recovery {
   async #firstBarrier(ticket: Ticket, signal: AbortSignal): Promise<void> {
     if (this.#hasPassedFirstBarrier) return;
     this.#hasPassedFirstBarrier = true;
+    await this.#settleAcknowledged(signal);
     await ticket.resolved(signal);
+  }
+
+  /** R9: before anything goes on here, what the lost server had acknowledged is looked for. */
+  async #settleAcknowledged(signal: AbortSignal): Promise<void> {
+    const session = this.#session;
+    const { server, context, tokens } = session;
+    if (server === null || server.incarnation === null || !session.followsPrimary) return;
+    if (context.options.lostCommits === 'ignore' || !tokens.areAvailable) return;
+    const connect = async (): Promise<ServerConnection> =>
+      (await session.scouts.open(server.address, signal)).connection;
+    const settled = context.acknowledged.settle(server.incarnation, connect, hostKey(server.address));
+    await abortable(settled, signal);
   }
 
   // ---- between phases 2 and 3 --------------------------------------------------------------------------------

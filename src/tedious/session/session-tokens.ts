@@ -27,6 +27,11 @@ export class SessionTokens {
     return this.#presence === 'present';
   }
 
+  /** They are not asked for with `commitOutcome: 'none'`. */
+  get areWanted(): boolean {
+    return this.#isWanted;
+  }
+
   get presence(): TokenPresence {
     return this.#presence;
   }

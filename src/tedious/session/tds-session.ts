@@ -13,8 +13,13 @@ import {
   type SessionEvent,
   type SessionState,
 } from '../../session/state.ts';
-import type { HostAddress } from '../../topology/host-address.ts';
+import { hostKey, type HostAddress } from '../../topology/host-address.ts';
+import { committedWork } from '../lost-commits/committed-work.ts';
 import { TdsEndpoint, type EndpointHandler } from '../endpoint/tds-endpoint.ts';
+import { requireDurability } from '../hosts/require-durability.ts';
+import { tellTokens } from '../token/tell-tokens.ts';
+import { startPurger } from '../token/token-purger.ts';
+import { deadlineSignal } from '../../cluster/deadline-signal.ts';
 import { openSession } from '../hosts/open-session.ts';
 import type { ProbeResult } from '../hosts/probe.ts';
 import { Scouts, type ProbedConnection } from '../hosts/scouts.ts';
@@ -190,6 +195,8 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   async #open(): Promise<void> {
     const { probed, host } = await openSession(this, this.#opening.signal);
     await this.tokens.ask(probed.connection);
+    requireDurability(probed.probe);
+    tellTokens(this.tokens, this.context, host.address);
     if (this.#opening.signal.aborted) {
       probed.connection.destroy();
       return;
@@ -199,7 +206,18 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     coordinator.add(this);
     if (host.writable) coordinator.connected(host);
     this.dispatch({ kind: 'connected', epoch: 0 });
+    if (this.tokens.areAvailable && host.writable) this.#startPurger();
     this.endpoint.loginSucceeded(probed.connection.link.facts);
+  }
+
+  #startPurger(): void {
+    const { context, scouts } = this;
+    startPurger(context, async () => {
+      const primary = context.coordinator.knowledge.primary;
+      if (primary === null) throw new Error('no primary is known');
+      return (await scouts.open(primary.address, deadlineSignal(context.options.dialTimeoutMillis)))
+        .connection;
+    });
   }
 
   reconnected(probed: ProbedConnection, host: ReachableHost): void {
@@ -278,6 +296,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     }
     if (unit.opens) this.memory.transactionBegins();
     unit.writtenTo = unit.end;
+    unit.sentAtMillis = Date.now();
     unit.sentSequence = this.context.coordinator.nextSequence();
     this.answer.begin(unit, connection, isAgain);
     connection.send(message, this.answer);
@@ -337,6 +356,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     }
     const isLeftOut = unit.isCancelled && wasOpen && unit.analysis.isRepeatable && digest.status !== IDLE;
     if (!isLeftOut) {
+      this.#keepAcknowledged(unit, open.units);
       const before = open.units.length;
       const endedAny = open.complete(unit, digest, false);
       if (open.open && unit.rolledBack)
@@ -351,6 +371,32 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
       this.#account(before === 0 && open.units.length === 0 ? 0 : unit.message.payload.length);
     }
     this.#note(unit);
+  }
+
+  /** R9: its token tells whether a later server has it. */
+  #keepAcknowledged(unit: TdsUnit, before: readonly TdsUnit[]): void {
+    const key = unit.keys.at(-1);
+    if (!unit.committed || key === undefined) return;
+    this.#acknowledged(unit, key, before);
+  }
+
+  #acknowledged(unit: TdsUnit, key: string, before: readonly TdsUnit[]): void {
+    const { context, handles } = this;
+    const server = this.#server;
+    if (context.options.lostCommits === 'ignore' || server?.incarnation == null) return;
+    const { authentication, options } = context.config;
+    const { maxJournalBytes } = context.options;
+    context.acknowledged.add({
+      ...committedWork([...before, unit], (handle) => handles.sqlOf(handle), maxJournalBytes),
+      key,
+      session: this.id,
+      sentAtMillis: unit.sentAtMillis,
+      acknowledgedAtMillis: Date.now(),
+      database: options?.database ?? '',
+      user: (authentication?.options as { userName?: string } | undefined)?.userName ?? null,
+      server: hostKey(server.address),
+      incarnation: server.incarnation,
+    });
   }
 
   /** What the unit has changed in the session. */
@@ -472,6 +518,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   /** What waits goes on as the plan says, then what came since (phase 3). */
   #resume(plan: LossPlan, doom: Doom | null): void {
     const refusal = this.recovery.resumed();
+    const { units } = this.open;
     if (plan.transaction === 'gone') this.#transactionIsGone();
     for (const [index, unit] of [...this.#pending].entries()) {
       const fate = plan.fates[index] ?? 'send';
@@ -486,6 +533,10 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
         continue;
       }
       if (fate === 'send' || fate === 'again') continue;
+      if (fate === 'finish' || fate === 'lost') {
+        const key = unit.keys.at(-1);
+        if (key !== undefined) this.#acknowledged(unit, key, units);
+      }
       const ends = this.#local.settle(unit, fate, doom, this.recovery.cause);
       if (ends && this.#doom !== null) this.dispatch({ kind: 'doom-ended' });
       this.#answered(unit);

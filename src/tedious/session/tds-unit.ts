@@ -21,6 +21,8 @@ export interface TdsUnit extends Unit {
   readonly ending: Ending;
   /** A transaction may be open behind it where none was before. */
   readonly opens: boolean;
+  /** Milliseconds since 1970. */
+  sentAtMillis: number;
   form: UnitForm;
   /** Keys of the commit tokens of its attempts so far. */
   keys: string[];

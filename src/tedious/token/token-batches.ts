@@ -107,3 +107,35 @@ END;
 function quoteText(text: string): string {
   return `N'${text.replaceAll("'", "''")}'`;
 }
+
+/** Gives a row for each of the keys that is there, in hexadecimal. */
+export function tokensFoundQuestion(schema: string, keys: readonly string[]): string {
+  const list = keys.map((key) => `0x${key}`).join(',');
+  return `SELECT CONVERT(nvarchar(40), [token], 2) FROM ${tokenTable(schema)} WHERE [token] IN (${list})`;
+}
+
+/** How far tokens have been purged, in hexadecimal. */
+export function watermarkQuestion(schema: string): string {
+  return `SELECT CONVERT(nvarchar(40), [below], 2) FROM ${watermarkTable(schema)} WHERE [id] = 1`;
+}
+
+/** Moves the mark, which comes first (design review A11). */
+export function moveWatermark(schema: string, key: string): string {
+  return `UPDATE ${watermarkTable(schema)} SET [below] = 0x${key} WHERE [id] = 1 AND [below] < 0x${key}`;
+}
+
+/** Deletes some of the tokens below; gives one row with how many. Few at once: many locks would become one of the table. */
+export function purgeSome(schema: string, key: string, count: number): string {
+  return (
+    `SET LOCK_TIMEOUT 1000;DELETE TOP (${count}) FROM ${tokenTable(schema)} WHERE [token] < 0x${key};` +
+    `SELECT CAST(@@ROWCOUNT AS nvarchar(20))`
+  );
+}
+
+/** Removes what `createTokenTablesSql` makes. */
+export function dropTokenTablesSql(schema: string): string {
+  return `DROP TABLE IF EXISTS ${tokenTable(schema)};
+DROP TABLE IF EXISTS ${watermarkTable(schema)};
+DROP SCHEMA IF EXISTS [${schema.replaceAll(']', ']]')}];
+`;
+}

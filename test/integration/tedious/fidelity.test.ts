@@ -64,7 +64,7 @@ async function trace(connection: stock.Connection): Promise<Trace> {
       inTransaction: boolean;
       transactionDepth: number;
     };
-    return `${connection.state?.name} ${inTransaction} ${transactionDepth}`;
+    return `${connection.state.name} ${inTransaction} ${transactionDepth}`;
   };
   const step = (name: string, act: (done: (...args: unknown[]) => void) => void): Promise<void> =>
     new Promise((resolve) => {

@@ -25,6 +25,7 @@ describe('npx holdfast', () => {
     ).toEqual({
       kind: 'apply',
       drop: false,
+      engine: 'pg',
       schema: 'My "own"',
       roles: ['a', 'B'],
       url: undefined,

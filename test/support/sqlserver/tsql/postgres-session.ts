@@ -366,6 +366,15 @@ export class PostgresSession implements EngineSession {
       for (const token of tokens) this.#remember(token, sql);
     } else if (verb === 'CREATE' && wordOf(tokens[1]) === 'SCHEMA') {
       text = `CREATE SCHEMA ${tableName(tokens.slice(2), sql)}`;
+    } else if (verb === 'DELETE' && wordOf(tokens[1]) === 'TOP') {
+      // DELETE TOP (n) FROM t WHERE …
+      const end = closing(tokens, 2);
+      const where = tokens.findIndex((token) => wordOf(token) === 'WHERE');
+      const found = translate(tokens.slice(where), this.#scope(sql, variables));
+      const table = tableName(tokens.slice(end + 2, where), sql);
+      const limit = sql.slice(tokens[3]!.start, tokens[end]!.start);
+      text = `DELETE FROM ${table} WHERE ctid IN (SELECT ctid FROM ${table} ${found.text} LIMIT ${limit})`;
+      values = found.values;
     } else {
       ({ text, values } = translate(tokens, this.#scope(sql, variables)));
     }
