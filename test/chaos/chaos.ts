@@ -22,6 +22,7 @@ import { driverMode, type DriverMode } from './driver-mode.ts';
 import { runEpisode } from './episode.ts';
 import { readEpisode } from './history.ts';
 import { ACTS } from './nemesis/acts.ts';
+import { runMssql } from './mssql/run.ts';
 import { type ChaosOptions, HELP, parseOptions } from './options.ts';
 import { addUp, lastLine, NOTHING, type Summary } from './report.ts';
 import type { Violation } from './transaction.ts';
@@ -36,7 +37,7 @@ async function main(): Promise<number> {
   try {
     options = parseOptions(process.argv.slice(2));
     for (const name of options.acts)
-      if (!(name in ACTS))
+      if (options.engine === 'pg' && !(name in ACTS))
         throw new Error(`--acts must be of ${Object.keys(ACTS).join(', ')}, not '${name}'`);
     mode = driverMode(options);
   } catch (error) {
@@ -47,6 +48,7 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
+  if (options.engine === 'mssql') return await runMssql(options);
   if (options.check !== undefined) return checkAgain(options.check);
   return await runAll(options, mode);
 }

@@ -4,9 +4,11 @@ import type { CommitOutcomePolicy, LostCommits } from '../../src/options.ts';
 import { oneOf, wholeNumber } from '../support/option-values.ts';
 
 export const REPLICATIONS = ['asynchronous', 'synchronous'] as const;
+export const ENGINES = ['pg', 'mssql'] as const;
 export type Replication = (typeof REPLICATIONS)[number];
 
 export interface ChaosOptions {
+  readonly engine: (typeof ENGINES)[number];
   readonly seed: number;
   readonly seconds: number;
   readonly workers: number;
@@ -30,6 +32,7 @@ export const HELP = `Usage: npm run chaos -- [options]
 Starts a PostgreSQL primary and two standbys, lets workers use them through holdfast, does to them what
 befalls clusters, and holds everything that the workers were told against each other and against the database.
 
+  --engine <e>          pg (default), or mssql: holdfast/tedious in front of the test server that speaks TDS
   --seed <n>            draws the same transactions, faults and moments again (the servers' timing is their own)
   --seconds <n>         how long the workers work (default 60)
   --workers <n>         how many there are (default 16)
@@ -51,6 +54,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
   const { values } = parseArgs({
     args: [...args],
     options: {
+      engine: { type: 'string', default: 'pg' },
       seed: { type: 'string', default: String(1 + Math.floor(Math.random() * 1_000_000)) },
       seconds: { type: 'string', default: '60' },
       workers: { type: 'string', default: '16' },
@@ -66,6 +70,7 @@ export function parseOptions(args: readonly string[]): ChaosOptions {
   });
   const replication = oneOf('replication', [...REPLICATIONS, 'both'] as const, values.replication)!;
   return {
+    engine: oneOf('engine', ENGINES, values.engine)!,
     seed: wholeNumber('seed', values.seed, 0, 2 ** 32 - 1),
     seconds: wholeNumber('seconds', values.seconds, 1, 1_000_000),
     workers: wholeNumber('workers', values.workers, 1, 200),

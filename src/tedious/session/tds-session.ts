@@ -503,9 +503,15 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     this.#transactionIsGone();
     const connection = this.#connection;
     if (connection === null) return;
-    runBatch(connection, 'IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION').catch(() => {
-      // Without its connection the transaction is gone as well.
-    });
+    runBatch(connection, 'IF @@TRANCOUNT > 0 ROLLBACK TRANSACTION').then(
+      () => {
+        // What ran there next would never be committed.
+        if (connection.isInTransaction && this.#connection === connection) this.cut();
+      },
+      () => {
+        // Without its connection the transaction is gone as well.
+      },
+    );
   }
 
   #transactionIsGone(): void {

@@ -51,15 +51,23 @@ export function tokenPresence({ rows, errors }: BatchResult): TokenPresence {
   return word === 'present' || word === 'absent' ? word : 'refused';
 }
 
+/** What a row stands for. */
+const KIND = { committed: 0, tombstone: 1 } as const;
+
 /**
  * Inserts the key once more, in an autocommit transaction of its own, and then asks how far tokens have been purged:
- * behind the INSERT, since a purge moves its mark before it deletes (design review A11).
+ * behind the INSERT, since a purge moves its mark before it deletes (design review A11). The row says that it is a
+ * tombstone: if its answer is lost, whoever asks again must not take it for the token of the transaction.
  */
 export function tombstoneQuestion(schema: string, key: string, lockTimeoutMillis: number): string {
+  const table = tokenTable(schema);
   return (
-    `SET LOCK_TIMEOUT ${lockTimeoutMillis};SET TRANSACTION ISOLATION LEVEL READ COMMITTED;${tokenInsert(schema, key)};` +
+    `SET XACT_ABORT OFF;SET LOCK_TIMEOUT ${lockTimeoutMillis};SET TRANSACTION ISOLATION LEVEL READ COMMITTED;` +
+    `INSERT INTO ${table} ([token], [kind]) VALUES (0x${key}, ${KIND.tombstone});` +
     `IF @@ERROR = 0 SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [below] > 0x${key}) ` +
-    `THEN N'purged' ELSE N'fenced' END AS nvarchar(20))`
+    `THEN N'purged' ELSE N'fenced' END AS nvarchar(20)) ` +
+    `ELSE SELECT CAST(CASE WHEN [kind] = ${KIND.committed} THEN N'committed' ELSE N'fenced' END AS nvarchar(20)) ` +
+    `FROM ${table} WHERE [token] = 0x${key}`
   );
 }
 
@@ -72,20 +80,15 @@ export type Tombstone =
   | { readonly kind: 'unknown'; readonly reason: string };
 
 export function readTombstone({ rows, errors }: BatchResult): Tombstone {
-  const [error] = errors;
-  if (error !== undefined) {
-    if (DUPLICATE_KEY.has(error.number)) return { kind: 'committed' };
-    if (error.number === LOCK_TIMEOUT) return { kind: 'live' };
-    return { kind: 'unknown', reason: `token-refused-${error.number}` };
-  }
-  switch (rows[0]?.[0]) {
-    case 'fenced':
-      return { kind: 'fenced' };
-    case 'purged':
-      return { kind: 'unknown', reason: 'token-too-old' };
-    default:
-      return { kind: 'unknown', reason: 'token-not-answered' };
-  }
+  const numbers = errors.map(({ number }) => number);
+  if (numbers.includes(LOCK_TIMEOUT)) return { kind: 'live' };
+  const refusal = numbers.find((number) => !DUPLICATE_KEY.has(number));
+  if (refusal !== undefined) return { kind: 'unknown', reason: `token-refused-${refusal}` };
+  const answer = rows[0]?.[0];
+  // Without the error it is the INSERT that has put it there.
+  if (answer === 'committed' && numbers.length > 0) return { kind: 'committed' };
+  if (answer === 'fenced') return { kind: 'fenced' };
+  return { kind: 'unknown', reason: answer === 'purged' ? 'token-too-old' : 'token-not-answered' };
 }
 
 /** What `npx holdfast init --engine mssql` makes. It may run again. */
@@ -95,7 +98,7 @@ export function createTokenTablesSql(schema: string): string {
   const watermark = watermarkTable(schema);
   return `IF SCHEMA_ID(${name}) IS NULL EXEC (N'CREATE SCHEMA [${schema.replaceAll(']', ']]').replaceAll("'", "''")}]');
 IF OBJECT_ID(${quoteText(table)}, N'U') IS NULL
-CREATE TABLE ${table} ([token] binary(16) NOT NULL PRIMARY KEY);
+CREATE TABLE ${table} ([token] binary(16) NOT NULL PRIMARY KEY, [kind] tinyint NOT NULL DEFAULT ${KIND.committed});
 IF OBJECT_ID(${quoteText(watermark)}, N'U') IS NULL
 BEGIN
 CREATE TABLE ${watermark} ([id] int NOT NULL PRIMARY KEY, [below] binary(16) NOT NULL);
@@ -111,7 +114,7 @@ function quoteText(text: string): string {
 /** Gives a row for each of the keys that is there, in hexadecimal. */
 export function tokensFoundQuestion(schema: string, keys: readonly string[]): string {
   const list = keys.map((key) => `0x${key}`).join(',');
-  return `SELECT CONVERT(nvarchar(40), [token], 2) FROM ${tokenTable(schema)} WHERE [token] IN (${list})`;
+  return `SELECT CONVERT(nvarchar(40), [token], 2) FROM ${tokenTable(schema)} WHERE [token] IN (${list}) AND [kind] = ${KIND.committed}`;
 }
 
 /** How far tokens have been purged, in hexadecimal. */

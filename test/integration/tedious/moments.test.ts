@@ -86,6 +86,24 @@ describe('what was under way when the primary was lost', () => {
     expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([99, 100]);
   });
 
+  it.each(['cut-before', 'cut-after'] as const)(
+    'a tombstone whose answer is lost is not taken for the token: %s',
+    async (kind) => {
+      await begin(connection);
+      await run(connection, 'UPDATE account SET balance = balance - 1 WHERE id = 1');
+      const cut = cluster.gateway.faults.add({
+        kind: 'cut-before',
+        at: ({ text }) => text.includes('COMMIT'),
+      });
+      const again = cluster.gateway.faults.add({ kind, at: ({ text }) => text.includes('[kind])') });
+      const committed = commit(connection);
+      await cut;
+      await again;
+      await committed;
+      expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([99, 100]);
+    },
+  );
+
   it('an error that says that the server goes away is a loss', async () => {
     await begin(connection);
     await run(connection, 'UPDATE account SET balance = balance - 1 WHERE id = 1');

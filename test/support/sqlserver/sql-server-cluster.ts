@@ -105,6 +105,15 @@ export class SqlServerCluster {
     await this.postgres.waitForReplay({ upTo: rows[0]!.upTo });
   }
 
+  /** Brings a node back as a secondary of the current primary, and listens in front of it again. */
+  async rejoin(node: PostgresNode): Promise<void> {
+    await this.postgres.rejoin(node);
+    const gateway = this.#gateways.get(node)!;
+    gateway.kill();
+    await sleep(1);
+    await gateway.start();
+  }
+
   /** Before each test: every node runs and follows the primary, and nothing is to go wrong. */
   async ready(): Promise<void> {
     const { postgres } = this;

@@ -390,9 +390,8 @@ export class PostgresSession implements EngineSession {
       this.#lastError = 0;
     } catch (error) {
       if (error instanceof BatchOver || error instanceof SyntaxFault) throw error;
-      if (!(error instanceof pg.DatabaseError) || this.#isGone) throw new ServerGoneError(String(error));
+      if (!(error instanceof pg.DatabaseError)) throw error;
       if (error.code === '57014' || this.#isCancelled) throw new BatchOver();
-      if (error.code?.startsWith('57P') === true) throw new ServerGoneError(error.message);
       yield* this.#tell(faultOfPostgres(error));
     }
   }
@@ -458,12 +457,19 @@ export class PostgresSession implements EngineSession {
   }
 
   async #send(text: string, values: readonly unknown[] = []): Promise<pg.QueryArrayResult> {
-    return await this.#client.query({
-      text,
-      values: [...values],
-      rowMode: 'array',
-      types: { getTypeParser: () => (value: string) => value },
-    } as pg.QueryArrayConfig);
+    try {
+      return await this.#client.query({
+        text,
+        values: [...values],
+        rowMode: 'array',
+        types: { getTypeParser: () => (value: string) => value },
+      } as pg.QueryArrayConfig);
+    } catch (error) {
+      if (this.#isGone || !(error instanceof pg.DatabaseError) || error.code?.startsWith('57P') === true) {
+        throw new ServerGoneError(String(error));
+      }
+      throw error;
+    }
   }
 
   // ---- transactions ----------------------------------------------------------------------------------------------
