@@ -1,7 +1,21 @@
 /**
  * `holdfast/tedious`: everything that `tedious` exports, with `Connection` replaced by a subclass that keeps its session
- * alive when the server under it dies.
+ * alive when the server under it dies, and `connect` by one that makes it.
  */
-export * from 'tedious';
-export { Connection } from './tedious/connection.ts';
+export { connect, Connection, failoverOptions } from './tedious/connection.ts';
 export type { FailoverConfiguration } from './tedious/connection-settings.ts';
+export {
+  BulkLoad,
+  ConnectionError,
+  ISOLATION_LEVEL,
+  library,
+  Request,
+  RequestError,
+  TDS_VERSION,
+  TYPES,
+} from './tedious/stock-tedious.ts';
+export type {
+  ConnectionAuthentication,
+  ConnectionConfiguration,
+  ConnectionOptions,
+} from './tedious/stock-tedious.ts';

@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest';
  * `options` and `events` are shared values, but they speak of hosts and providers, so they stand above topology/.
  */
 const LAYERS: readonly (readonly string[])[] = [
-  ['index', 'knex', 'pg', 'prisma', 'register', 'tedious'], // The entry files, one for each key of package.json's "exports".
+  ['index', 'knex', 'knex-mssql', 'pg', 'prisma', 'register', 'tedious'], // The entry files, one for each key of package.json's "exports".
   ['cli/'], // The commands of `npx holdfast`.
   ['adapters/'], // What other libraries take in place of pg.
   ['pg/', 'tedious/'], // The wire engines, which never import each other.

@@ -154,6 +154,10 @@ it('the public API is what it was', () => {
         "HoldfastPostgres",
         "type FailoverKeys",
       ],
+      "holdfast/knex-mssql": [
+        "HoldfastMssql",
+        "type FailoverConfiguration",
+      ],
       "holdfast/pg": [
         "Client",
         "Connection",
@@ -206,6 +210,23 @@ it('the public API is what it was', () => {
         "type PrismaAdapterOptions",
       ],
       "holdfast/register": [],
+      "holdfast/tedious": [
+        "BulkLoad",
+        "Connection",
+        "ConnectionError",
+        "ISOLATION_LEVEL",
+        "Request",
+        "RequestError",
+        "TDS_VERSION",
+        "TYPES",
+        "connect",
+        "failoverOptions",
+        "library",
+        "type ConnectionAuthentication",
+        "type ConnectionConfiguration",
+        "type ConnectionOptions",
+        "type FailoverConfiguration",
+      ],
     }
   `);
 });

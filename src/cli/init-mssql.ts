@@ -1,16 +1,16 @@
-import type * as TediousModule from 'tedious';
 import { ConfigurationError } from '../errors.ts';
 import {
   createTokenTablesSql,
   dropTokenTablesSql,
   presenceQuestion,
 } from '../tedious/token/token-batches.ts';
+import type { Tedious as TediousModule } from '../tedious/stock-tedious.ts';
 import { describe, withoutPassword } from './describe-failure.ts';
 import type { InitCommand } from './init-arguments.ts';
-import type { CliOutput } from './run-cli.ts';
+import type { CliOutput } from './cli-output.ts';
 
 type Work = Exclude<InitCommand, { kind: 'help' }>;
-type Tedious = Pick<typeof TediousModule, 'Connection' | 'Request'>;
+type Tedious = Pick<TediousModule, 'Connection' | 'Request'>;
 
 const DEFAULT_PORT = 1433;
 

@@ -1,15 +1,10 @@
 import { ConfigurationError } from '../errors.ts';
 import { createTokenObjectsSql, dropTokenObjectsSql } from '../pg/token/token-objects.ts';
 import { describe, withoutPassword } from './describe-failure.ts';
+import type { CliOutput } from './cli-output.ts';
 import { checkTokenObjects, type Ask } from './check-token-objects.ts';
 import { initMssql } from './init-mssql.ts';
 import { HELP, parseInitArguments, type InitCommand } from './init-arguments.ts';
-
-/** Where a command writes to. */
-export interface CliOutput {
-  out(text: string): void;
-  err(text: string): void;
-}
 
 /** The subset of a pg client that is needed. */
 interface Client {

@@ -32,11 +32,13 @@ const NOT_AVAILABLE: readonly (readonly [keyof ResolvedFailoverOptions, unknown]
 /**
  * What the sessions of this configuration share; null with `failover: false`.
  *
+ * @param events - where its sessions report to; default: events of its own
  * @throws ConfigurationError for settings that can't be, or contradict each other
  */
 export function makeContext(
   config: FailoverConfiguration,
   Connection: ConnectionClass,
+  events?: FailoverEvents,
 ): SessionContext | null {
   const raw = failoverOf(config);
   const options = resolveFailoverOptions(raw);
@@ -65,7 +67,7 @@ export function makeContext(
         );
   return {
     coordinator,
-    events: new FailoverEvents(() => coordinator.snapshot()),
+    events: events ?? new FailoverEvents(() => coordinator.snapshot()),
     options,
     Connection,
     config: withoutOwnKeys(config),

@@ -148,6 +148,11 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     return hasOnlyRead(this.open);
   }
 
+  /** The application is inside a transaction that is gone (A13). */
+  get isDoomed(): boolean {
+    return this.#doom !== null;
+  }
+
   get #doom(): Doom | null {
     return 'doom' in this.#state ? this.#state.doom : null;
   }

@@ -221,6 +221,9 @@ export class PostgresSession implements EngineSession {
       if (error instanceof SyntaxFault) {
         const number = error.message.startsWith('Must declare') ? 137 : 102;
         yield* this.#tell(faultOf(number, error.message));
+      } else if (error instanceof pg.DatabaseError) {
+        // Of an expression: what it was for does not run.
+        yield* this.#asRequest(this.#tell({ ...faultOfPostgres(error), endsBatch: true }));
       } else if (!(error instanceof BatchOver)) throw error;
     }
     if (isDynamic && countBefore !== this.#count && this.#count > 0) {
@@ -686,6 +689,10 @@ export class PostgresSession implements EngineSession {
           : `'ONLINE'::varchar(60)`;
       case 'OBJECT_ID':
         return `to_regclass(replace(replace(replace(${parts[0]}, '[', ''), ']', ''), 'dbo.', ''))::oid::bigint`;
+      case 'CHARINDEX':
+        return `strpos(${parts[1]}, ${parts[0]})`;
+      case 'SERVERPROPERTY':
+        return `'16.0.1000.6'::varchar(128)`;
       case 'SCHEMA_ID':
         return `(SELECT oid::bigint FROM pg_namespace WHERE nspname = lower(${parts[0]}))`;
       case 'HAS_PERMS_BY_NAME':

@@ -139,6 +139,7 @@ class Translation {
     const source = sql.slice(token.start, token.end);
     switch (token.kind) {
       case 'string':
+        if (wordOf(tokens[at - 1]) === 'AS') return quote(source.replace(/^[Nn]?'|'$/g, ''));
         return source.replace(/^[Nn]/, '');
       case 'number':
         return /^0x/i.test(source) ? `'\\x${source.slice(2)}'::bytea` : source;
