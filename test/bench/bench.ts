@@ -9,6 +9,7 @@ import { createTokenObjectsSql } from '../../src/pg/token/token-objects.ts';
 import { PostgresNode } from '../support/postgres-node.ts';
 import { compare, type Comparison, type Contestant } from './comparison.ts';
 import { measureFailovers, type FailoverTime } from './failover-time.ts';
+import { compareMssql } from './mssql.ts';
 import { HELP, parseOptions, type BenchOptions } from './options.ts';
 import { separateProcessors, shareProcessors } from './processors.ts';
 import { comparisonTable, failoverTable } from './report.ts';
@@ -43,6 +44,10 @@ async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2));
   if (options.help) {
     console.log(HELP);
+    return;
+  }
+  if (options.mssql) {
+    console.log(comparisonTable(await compareMssql(options)));
     return;
   }
   const all = options.modes ? MODE_WORKLOADS : WORKLOADS;

@@ -3,9 +3,9 @@ import { median, percentile } from './statistics.ts';
 import type { Workload } from './workloads.ts';
 
 /** A driver, or a mode of it, with its own open connections. */
-export interface Contestant {
+export interface Contestant<Client = ClientBase> {
   readonly name: string;
-  readonly clients: readonly ClientBase[];
+  readonly clients: readonly Client[];
 }
 
 interface Slice {
@@ -41,9 +41,9 @@ export interface Comparison {
  * Lets the contestants work in turn, in short slices, and compares slice with neighbouring slice: what else happens on
  * the machine then hits all of them. Each round begins with another one.
  */
-export async function compare(
-  workload: Workload,
-  contestants: readonly Contestant[],
+export async function compare<Client = ClientBase>(
+  workload: Workload<Client>,
+  contestants: readonly Contestant<Client>[],
   { rounds, sliceMillis }: { rounds: number; sliceMillis: number },
 ): Promise<Comparison> {
   const slices = contestants.map((): Slice[] => []);
@@ -73,7 +73,11 @@ export async function compare(
   return { workload: workload.name, rounds, standings };
 }
 
-async function runSlice(workload: Workload, { clients }: Contestant, millis: number): Promise<Slice> {
+async function runSlice<Client>(
+  workload: Workload<Client>,
+  { clients }: Contestant<Client>,
+  millis: number,
+): Promise<Slice> {
   const latencies: number[] = [];
   const cpuBefore = process.cpuUsage();
   const start = performance.now();

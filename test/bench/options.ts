@@ -2,6 +2,8 @@ import { parseArgs } from 'node:util';
 import { wholeNumber } from '../support/option-values.ts';
 
 export interface BenchOptions {
+  /** Compare holdfast/tedious with stock tedious, in front of the test server. */
+  readonly mssql: boolean;
   /** Compare what `failover.commitOutcome` costs, instead of holdfast with stock pg. */
   readonly modes: boolean;
   /** How long the comparison runs in all; the failover part comes on top. */
@@ -29,6 +31,7 @@ With --modes it compares holdfast with itself: failover.commitOutcome 'logPositi
 once more with itself, which shows how much of a difference is chance. Transactions of TPC-B, and INSERT, UPDATE and
 SELECT outside of transactions, on a server that flushes its log at each COMMIT.
 
+  --mssql         compare holdfast/tedious with stock tedious in front of the test server, with and without tokens
   --modes         compare the values of failover.commitOutcome; no failovers
   --seconds <n>   length of the comparison (default 32; with --modes 64)
   --slice <ms>    length of one slice (default 200)
@@ -46,6 +49,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     allowNegative: true,
     options: {
+      mssql: { type: 'boolean', default: false },
       modes: { type: 'boolean', default: false },
       seconds: { type: 'string' },
       slice: { type: 'string', default: '200' },
@@ -58,6 +62,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     },
   });
   return {
+    mssql: values.mssql,
     modes: values.modes,
     seconds: wholeNumber('seconds', values.seconds ?? (values.modes ? '64' : '32'), 1, 7_200),
     sliceMillis: wholeNumber('slice', values.slice, 20, 10_000),

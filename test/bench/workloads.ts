@@ -2,11 +2,11 @@ import type { ClientBase } from 'pg';
 import type { PostgresNode } from '../support/postgres-node.ts';
 
 /** What one client does again and again. */
-export interface Workload {
+export interface Workload<Client = ClientBase> {
   readonly name: string;
   readonly clients: number;
   /** One operation, whose time counts. */
-  run(client: ClientBase): Promise<void>;
+  run(client: Client): Promise<void>;
 }
 
 const BRANCHES = 10;

@@ -617,6 +617,11 @@ export class PostgresSession implements EngineSession {
     sql: string,
     variables: Map<string, Parameter>,
   ): Promise<string | null> {
+    const [only] = tokens;
+    if (tokens.length === 1 && (only?.kind === 'string' || only?.kind === 'number')) {
+      const source = sql.slice(only.start, only.end);
+      return only.kind === 'number' ? source : source.replace(/^[Nn]?'|'$/g, '').replaceAll("''", "'");
+    }
     const { text, values } = translate(tokens, this.#scope(sql, variables));
     const { rows } = await this.#inSavepoint(`SELECT (${text})::text`, values.map(toPostgres));
     return (rows as (string | null)[][])[0]?.[0] ?? null;
