@@ -2,7 +2,7 @@ import type { Coordinator } from '../../cluster/coordinator.ts';
 import type { LostCommit } from '../../events.ts';
 import type { ResolvedFailoverOptions } from '../../options.ts';
 import type { ServerConnection } from '../link/server-connection.ts';
-import { mustRun } from '../link/batch.ts';
+import { mustRun, ServerError } from '../link/batch.ts';
 import { tokensFoundQuestion, watermarkQuestion } from '../token/token-batches.ts';
 
 /** A transaction whose COMMIT was acknowledged, with what a report of its loss needs. */
@@ -94,19 +94,25 @@ export class AcknowledgedCommits {
         return found.has(one.key) ? [{ ...one, incarnation }] : [];
       });
       this.#replace(kept);
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      // Asked again it would say the same.
+      const open = this.#commits.filter((one) => one.incarnation !== incarnation);
+      for (const commit of open) this.#tell(commit, 'unknown', to, `token-refused-${error.number}`);
+      this.#replace(this.#commits.filter((one) => one.incarnation === incarnation));
     } finally {
       connection.destroy();
     }
   }
 
-  #tell(commit: AcknowledgedCommit, outcome: 'lost' | 'unknown', to: string): void {
+  #tell(commit: AcknowledgedCommit, outcome: 'lost' | 'unknown', to: string, why?: string): void {
     const { counters } = this.#coordinator;
     if (outcome === 'lost') counters.commitsLost++;
     else counters.commitsMaybeLost++;
     const event: LostCommit = {
       session: commit.session,
       outcome,
-      reason: outcome === 'lost' ? 'token-missing' : 'token-too-old',
+      reason: why ?? (outcome === 'lost' ? 'token-missing' : 'token-too-old'),
       notReapplied: null,
       statements: commit.statements,
       database: commit.database,

@@ -45,6 +45,7 @@ export function makeUnit(message: RequestMessage, { position, isOpen, handles }:
     keys: [],
     rolledBack: false,
     wasReset: false,
+    database: null,
     errors: [],
     isAnswered: false,
     isCancelled: false,

@@ -30,9 +30,13 @@ export class SessionMemory {
   ran(effect: SessionEffect): void {
     const state = this.#state;
     for (const { name, text } of effect.settings) state.settings.set(name, text);
-    if (effect.database !== null) state.database = effect.database;
     for (const { name, reason } of effect.pins) state.pins.set(name, reason);
     for (const name of effect.undone) state.pins.delete(name);
+  }
+
+  /** As the server tells it: also what a procedure has done. */
+  databaseChanged(name: string): void {
+    this.#state.database = name;
   }
 
   /** A transaction request has begun a transaction at a level of its own, which stays behind it (facts, trap 8). */
@@ -75,7 +79,7 @@ export class SessionMemory {
   restoration(isReplayed: boolean): readonly string[] {
     const { settings, database } = this.#target(isReplayed);
     const texts = [...settings.values()];
-    if (database !== null) texts.unshift(`USE ${database}`);
+    if (database !== null) texts.unshift(`USE [${database.replaceAll(']', ']]')}]`);
     return texts;
   }
 

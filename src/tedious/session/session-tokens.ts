@@ -11,6 +11,9 @@ export class SessionTokens {
   readonly #schema: string;
   readonly #isWanted: boolean;
   #presence: TokenPresence = 'absent';
+  /** The database of the login, which is the one that was asked about. */
+  #home: string | null = null;
+  #isElsewhere = false;
   /** Written into the open transaction, in front of a unit of which nobody knows how it ends. */
   #key: string | null = null;
 
@@ -24,7 +27,7 @@ export class SessionTokens {
   }
 
   get areAvailable(): boolean {
-    return this.#presence === 'present';
+    return this.#presence === 'present' && !this.#isElsewhere;
   }
 
   /** They are not asked for with `commitOutcome: 'none'`. */
@@ -48,14 +51,18 @@ export class SessionTokens {
 
   /** Asked outside of a transaction on each new connection: a refused hidden statement must never cost one (D1). */
   async ask(connection: ServerConnection): Promise<void> {
+    this.#home ??= connection.link.facts.remarks.reduce<string | null>(
+      (home, remark) => (remark.kind === 'database' ? remark.value : home),
+      null,
+    );
     this.#presence = this.#isWanted
       ? tokenPresence(await runBatch(connection, presenceQuestion(this.#schema)))
       : 'absent';
   }
 
   /** Another database, of which nothing is known: without tokens, then. */
-  databaseChanged(): void {
-    this.#presence = 'absent';
+  databaseChanged(name: string): void {
+    this.#isElsewhere = name !== this.#home;
   }
 
   /** Writes the token into the open transaction. Rejects if the server refuses it. */

@@ -153,6 +153,18 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     return this.#doom !== null;
   }
 
+  get mayHaveSavepoint(): boolean {
+    const { open } = this;
+    return (
+      open.unreplayable !== null ||
+      open.units.some(
+        ({ request, analysis }) =>
+          analysis.mayLeaveSavepoint ||
+          (request.kind === 'transaction' && request.transaction.kind === 'save'),
+      )
+    );
+  }
+
   get #doom(): Doom | null {
     return 'doom' in this.#state ? this.#state.doom : null;
   }
@@ -359,6 +371,12 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
       memory.reset();
       this.handles.clear();
     }
+    if (unit.form === 'wrapped' && digest.status !== IDLE) {
+      // The driver's own transaction around it was left open, by a cancel for instance: the application has none.
+      this.#rollBack();
+      this.#note(unit);
+      return;
+    }
     const isLeftOut = unit.isCancelled && wasOpen && unit.analysis.isRepeatable && digest.status !== IDLE;
     if (!isLeftOut) {
       this.#keepAcknowledged(unit, open.units);
@@ -409,7 +427,10 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     const { memory, handles, tokens } = this;
     const { request, analysis } = unit;
     memory.ran(analysis.effect);
-    if (analysis.effect.database !== null) tokens.databaseChanged();
+    if (unit.database !== null) {
+      memory.databaseChanged(unit.database);
+      tokens.databaseChanged(unit.database);
+    }
     if (request.kind === 'transaction' && request.transaction.kind === 'begin') {
       memory.isolation(request.transaction.isolation);
     }

@@ -30,6 +30,8 @@ export interface TdsUnit extends Unit {
   rolledBack: boolean;
   /** ENVCHANGE 18 came. */
   wasReset: boolean;
+  /** The server says that this is the session's database now; null if it said nothing. */
+  database: string | null;
   /** Numbers of the errors of its answer. */
   errors: number[];
   /** All of its answer but the end has come. */
@@ -53,6 +55,7 @@ export function sendAgain(unit: TdsUnit): void {
   unit.committed = false;
   unit.rolledBack = false;
   unit.wasReset = false;
+  unit.database = null;
   unit.errors = [];
   unit.completions = 0;
   unit.error = null;

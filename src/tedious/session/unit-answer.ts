@@ -78,8 +78,9 @@ export class UnitAnswer implements Receiver {
       if (this.#host.serverGoesAway(unit, readMessage(bytes, start))) return;
     }
     this.#note(unit, kind, bytes, start);
-    if (!this.#visibility.shows(kind, bytes, start)) return;
+    const isShown = this.#visibility.shows(kind, bytes, start);
     unit.isAnswered ||= this.#visibility.isBehind;
+    if (!isShown) return;
     if (this.#visibility.isBatchInCall && kind === TOKEN.doneInProcedure) {
       this.#holdDone(bytes, start);
       return;
@@ -147,6 +148,7 @@ export class UnitAnswer implements Receiver {
 
   abandoned(): void {
     // What was given so far is remembered: the session is told of the loss as a whole.
+    this.#flushDone(true);
     const tokens = this.#output.take();
     if (tokens !== null && this.#unit !== null) this.#host.deliver(tokens, false);
     this.#unit = null;
@@ -189,6 +191,11 @@ export class UnitAnswer implements Receiver {
           case ENVIRONMENT.rollbackTransaction:
             unit.rolledBack = true;
             return;
+          case ENVIRONMENT.database: {
+            const from = start + 5;
+            unit.database = bytes.toString('utf16le', from, from + bytes[start + 4]! * 2);
+            return;
+          }
           case ENVIRONMENT.reset:
             unit.wasReset = true;
             return;

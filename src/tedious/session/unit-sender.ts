@@ -18,6 +18,8 @@ export interface SendingSession {
   readonly isOpen: boolean;
   /** It has done nothing yet but read. */
   readonly hasOnlyRead: boolean;
+  /** There may be a savepoint in it: what is written now could be undone, and the transaction be committed all the same. */
+  readonly mayHaveSavepoint: boolean;
   /** The unit goes to the server now. */
   transmit(unit: TdsUnit, message: RequestMessage, isAgain: boolean): void;
   /** It gets its answer from the driver. */
@@ -54,7 +56,7 @@ export class UnitSender {
 
   /** What has to be done on the server before the unit can go out; null if nothing. */
   #firstStep(unit: TdsUnit): Promise<void> | null {
-    const { connection, handles, tokens, isOpen } = this.#session;
+    const { connection, handles, tokens, isOpen, mayHaveSavepoint } = this.#session;
     if (connection === null) return null;
     if (unit.request.kind === 'execute') {
       const { handle } = unit.request;
@@ -66,7 +68,7 @@ export class UnitSender {
       }
     }
     // Of a COMMIT by itself the token goes with it.
-    if (isOpen && isUnclear(unit) && tokens.areAvailable && tokens.writtenKey === null) {
+    if (isOpen && isUnclear(unit) && tokens.areAvailable && tokens.writtenKey === null && !mayHaveSavepoint) {
       return tokens.write(connection).then(() => undefined);
     }
     return null;

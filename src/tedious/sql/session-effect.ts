@@ -4,15 +4,13 @@ import type { Token } from './lexer.ts';
 export interface SessionEffect {
   /** Statements that set something to a value that stands in them, by the name of what they set. */
   readonly settings: readonly { readonly name: string; readonly text: string }[];
-  /** As USE names it. */
-  readonly database: string | null;
   /** What no new session can be given, by a name. */
   readonly pins: readonly { readonly name: string; readonly reason: string }[];
   /** Names of pins that are gone behind it. */
   readonly undone: readonly string[];
 }
 
-export const NO_EFFECT: SessionEffect = { settings: [], database: null, pins: [], undone: [] };
+export const NO_EFFECT: SessionEffect = { settings: [], pins: [], undone: [] };
 
 /** Options of SET that outlive their batch (SQL Server, "SET statements"). */
 const OPTIONS = new Set(
@@ -43,7 +41,6 @@ export function sessionEffect(
   const settings: { name: string; text: string }[] = [];
   const pins: { name: string; reason: string }[] = [];
   const undone: string[] = [];
-  let database: string | null = null;
   const isConditional = tokens.some((token) => token.kind === 'word' && CONTROL_FLOW.has(token.text));
   const pin = (name: string, reason: string): void => {
     pins.push({ name, reason });
@@ -61,14 +58,6 @@ export function sessionEffect(
         if (found.name === 'implicit_transactions' && /\bON\b/i.test(found.text ?? 'ON')) {
           pin('implicit_transactions', 'it has IMPLICIT_TRANSACTIONS or ANSI_DEFAULTS on');
         }
-        break;
-      }
-      case 'USE': {
-        const name = tokens[i + 1];
-        if (i > 0 && !isStart(tokens, i)) break;
-        if (scope === 'dynamic' || name === undefined) break;
-        if (isConditional) pin('database', 'it may have changed its database under a condition');
-        else database = sql.slice(name.start, name.end);
         break;
       }
       case 'CREATE':
@@ -118,9 +107,8 @@ export function sessionEffect(
       }
     }
   }
-  if (settings.length === 0 && pins.length === 0 && undone.length === 0 && database === null)
-    return NO_EFFECT;
-  return { settings, database, pins, undone };
+  if (settings.length === 0 && pins.length === 0 && undone.length === 0) return NO_EFFECT;
+  return { settings, pins, undone };
 }
 
 /** What a procedure that is called by the protocol itself does. */
@@ -138,13 +126,6 @@ export function effectOfProcedure(name: string, payload: Buffer): SessionEffect 
 function wordAt(tokens: readonly Token[], index: number): string | null {
   const token = tokens[index];
   return token?.kind === 'word' ? token.text : null;
-}
-
-function isStart(tokens: readonly Token[], index: number): boolean {
-  const before = tokens[index - 1];
-  return (
-    before === undefined || (before.kind === 'symbol' && before.text === ';') || before.kind !== 'symbol'
-  );
 }
 
 function temporaryName(tokens: readonly Token[], index: number): string | null {

@@ -12,6 +12,8 @@ export interface TextAnalysis {
   readonly actsOutside: string | null;
   /** Its result depends on the moment: it keeps the recorded precedence when it is replayed (B). */
   readonly liesInTheMoment: boolean;
+  /** A savepoint may stand behind it: what comes later may go back to it. */
+  readonly mayLeaveSavepoint: boolean;
   readonly effect: SessionEffect;
 }
 
@@ -21,11 +23,17 @@ export const PLAIN: TextAnalysis = {
   isSingleWrite: false,
   actsOutside: null,
   liesInTheMoment: false,
+  mayLeaveSavepoint: false,
   effect: NO_EFFECT,
 };
 
 /** What nobody can see through: a procedure. */
-export const OPAQUE: TextAnalysis = { ...PLAIN, isRepeatable: false, liesInTheMoment: true };
+export const OPAQUE: TextAnalysis = {
+  ...PLAIN,
+  isRepeatable: false,
+  liesInTheMoment: true,
+  mayLeaveSavepoint: true,
+};
 
 const words = (text: string): ReadonlySet<string> => new Set(text.split(' '));
 const WRITES = words('INSERT UPDATE DELETE MERGE');
@@ -44,6 +52,10 @@ const NOT_BESIDE_A_WRITE = words(
 );
 const MOMENT = words('READPAST NOWAIT CREATE ALTER DROP TRUNCATE ROLLBACK EXEC EXECUTE');
 const OUTSIDE = words('OPENROWSET OPENQUERY OPENDATASOURCE BULK XP_CMDSHELL SP_SEND_DBMAIL');
+
+const SAVEPOINT = words('SAVE EXEC EXECUTE');
+/** What sees that it runs in a transaction of its own. */
+const TRANSACTION_STATE = words('@@TRANCOUNT XACT_STATE');
 
 const MAX_TEXTS = 2_000;
 const MAX_CHARACTERS = 8_000_000;
@@ -73,12 +85,19 @@ function analyseText(sql: string, scope: 'batch' | 'dynamic'): TextAnalysis {
     beginsWith(tokens, 'SELECT', 'WITH') &&
     !all.some((word) => NOT_IN_READS.has(word)) &&
     !callsDotted(tokens);
+  const actsOutside = outside(tokens, all, isRead);
   const isSetting = !isUnsure && onlySets(tokens, effect);
   return {
     isRepeatable: isRead || isSetting || tokens.length === 0,
-    isSingleWrite: !isUnsure && effect === NO_EFFECT && isSingleWrite(tokens, all),
-    actsOutside: outside(tokens, all, isRead),
+    isSingleWrite:
+      !isUnsure &&
+      effect === NO_EFFECT &&
+      actsOutside === null &&
+      !seesTransaction(tokens) &&
+      isSingleWrite(tokens, all),
+    actsOutside,
     liesInTheMoment: all.some((word) => MOMENT.has(word)),
+    mayLeaveSavepoint: isUnsure || all.some((word) => SAVEPOINT.has(word)),
     effect,
   };
 }
@@ -100,7 +119,7 @@ function callsDotted(tokens: readonly Token[]): boolean {
 
 /** Nothing but SETs of literals. */
 function onlySets(tokens: readonly Token[], effect: SessionEffect): boolean {
-  if (effect.settings.length === 0 || effect.pins.length > 0 || effect.database !== null) return false;
+  if (effect.settings.length === 0 || effect.pins.length > 0) return false;
   const sets = tokens.filter((token) => token.kind === 'word' && token.text === 'SET').length;
   const statements = new Set(
     'SELECT INSERT UPDATE DELETE MERGE EXEC EXECUTE BEGIN COMMIT ROLLBACK SAVE CREATE DROP ALTER TRUNCATE DECLARE IF WHILE'.split(
@@ -111,6 +130,12 @@ function onlySets(tokens: readonly Token[], effect: SessionEffect): boolean {
     beginsWith(tokens, 'SET') &&
     sets === effect.settings.length &&
     !tokens.some((token) => token.kind === 'word' && statements.has(token.text))
+  );
+}
+
+function seesTransaction(tokens: readonly Token[]): boolean {
+  return tokens.some(
+    (token) => (token.kind === 'variable' || token.kind === 'word') && TRANSACTION_STATE.has(token.text),
   );
 }
 
@@ -129,6 +154,8 @@ function isSingleWrite(tokens: readonly Token[], all: readonly string[]): boolea
 }
 
 function outside(tokens: readonly Token[], all: readonly string[], isRead: boolean): string | null {
+  // The head of a bulk load, whose rows come by another message.
+  if (all[0] === 'INSERT' && all[1] === 'BULK') return null;
   const word = all.find((one) => OUTSIDE.has(one) || one.startsWith('SP_OA') || one.startsWith('XP_'));
   if (word !== undefined) return `it may act outside of the database (${word.toLowerCase()})`;
   if (!isRead && hasLinkedServer(tokens)) return 'it may act on another server (a name of four parts)';

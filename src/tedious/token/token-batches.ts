@@ -41,7 +41,7 @@ export function presenceQuestion(schema: string): string {
     `HAS_PERMS_BY_NAME(${table}, N'OBJECT', N'${right}') = 1`;
   return (
     `SELECT CAST(CASE WHEN OBJECT_ID(${name}, N'U') IS NULL OR OBJECT_ID(${watermark}, N'U') IS NULL THEN N'absent' ` +
-    `WHEN ${may(name, 'INSERT')} AND ${may(watermark, 'SELECT')} THEN N'present' ELSE N'refused' END AS nvarchar(20))`
+    `WHEN ${may(name, 'INSERT')} AND ${may(name, 'SELECT')} AND ${may(watermark, 'SELECT')} THEN N'present' ELSE N'refused' END AS nvarchar(20))`
   );
 }
 

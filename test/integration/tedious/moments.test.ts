@@ -269,6 +269,70 @@ describe('what was under way when the primary was lost', () => {
     expect(events).toContain('end');
   });
 
+  it('a batch that may go back behind its token is not called rolled back when it committed', async () => {
+    await begin(connection);
+    await run(connection, 'UPDATE account SET balance = balance - 1 WHERE id = 1');
+    await new Promise<void>((resolve, reject) => {
+      connection.saveTransaction((error) => {
+        if (error) reject(error);
+        else resolve();
+      }, 'inner');
+    });
+    const text = 'ROLLBACK TRANSACTION inner; UPDATE account SET balance = balance - 2 WHERE id = 1; COMMIT';
+    const cut = cluster.gateway.faults.add({
+      kind: 'cut-after',
+      at: ({ text: one }) => one.includes('balance - 2'),
+    });
+    const last = run(connection, text, 'batch').then(
+      () => 0,
+      (error: unknown) => (error as { number?: number }).number,
+    );
+    await cut;
+    await cluster.replacePrimary();
+    expect(await last).toBe(58007);
+    expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([97, 100]);
+  });
+
+  it.each(['statement', 'batch'] as const)(
+    'a write that is cancelled leaves no transaction behind: %s',
+    async (how) => {
+      const holder = await connected(new Connection(cluster.config()));
+      await begin(holder);
+      await run(holder, 'UPDATE account SET balance = 1 WHERE id = 1');
+      const cancelled = new Promise<unknown>((resolve) => {
+        const request = new Request('UPDATE account SET balance = 2 WHERE id = 1', resolve);
+        if (how === 'batch') connection.execSqlBatch(request);
+        else connection.execSql(request);
+        setTimeout(() => connection.cancel(), 150);
+      });
+      expect(await cancelled).toMatchObject({ code: 'ECANCEL' });
+      expect(await run(connection, 'SELECT @@TRANCOUNT')).toEqual([[0]]);
+      await run(connection, 'UPDATE account SET balance = 3 WHERE id = 2');
+      await rollback(holder);
+      holder.close();
+      expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 3]);
+    },
+  );
+
+  it('rows of a bulk load in an open transaction are loaded again', async () => {
+    await begin(connection);
+    await new Promise<void>((resolve, reject) => {
+      const load = connection.newBulkLoad('account', (error) => {
+        if (error) reject(error);
+        else resolve();
+      });
+      load.addColumn('id', TYPES.Int, { nullable: false });
+      load.addColumn('balance', TYPES.Int, { nullable: false });
+      connection.execBulkLoad(load, [
+        { id: 10, balance: 1 },
+        { id: 11, balance: 2 },
+      ]);
+    });
+    await cluster.replacePrimary();
+    await commit(connection);
+    expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 100, 1, 2]);
+  });
+
   it('settings and the isolation level are restored', async () => {
     await run(connection, 'SET XACT_ABORT ON; SET LOCK_TIMEOUT 1234', 'batch');
     await cluster.replacePrimary();

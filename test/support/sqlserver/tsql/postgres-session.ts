@@ -225,6 +225,11 @@ export class PostgresSession implements EngineSession {
         // Of an expression: what it was for does not run.
         yield* this.#asRequest(this.#tell({ ...faultOfPostgres(error), endsBatch: true }));
       } else if (!(error instanceof BatchOver)) throw error;
+      if (this.#isCancelled && this.#xactAbort && this.#count > 0) {
+        await this.#send('ROLLBACK');
+        this.#count = 0;
+        yield { kind: 'transaction', change: 'rollback' };
+      }
     }
     if (isDynamic && countBefore !== this.#count && this.#count > 0) {
       yield {
