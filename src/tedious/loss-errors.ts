@@ -6,6 +6,9 @@
 /** The session was killed (KILL), or its server is ending. */
 export const SESSION_KILLED = 596;
 
+/** A write on a secondary, or on a database that is meant to be read-only. */
+export const READ_ONLY_DATABASE = 3906;
+
 /** The server, or the database on it, goes away under the statement: what was in flight is in doubt. */
 const LOSS: ReadonlyMap<number, string> = new Map([
   [SESSION_KILLED, 'the session is in the kill state'],
@@ -13,7 +16,7 @@ const LOSS: ReadonlyMap<number, string> = new Map([
   [978, 'only connections with read intent are let in here'],
   [983, 'the replica is neither primary nor secondary: it is failing over'],
   [988, 'the availability group has no quorum'],
-  [3906, 'the database is read-only here'],
+  [READ_ONLY_DATABASE, 'the database is read-only here'],
   [3948, 'the transaction was ended as the state of the replica changed'],
   [6005, 'the server is shutting down'],
   [40197, 'Azure: the service has met an error, for instance a failover'],

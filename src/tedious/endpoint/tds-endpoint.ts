@@ -22,6 +22,7 @@ export interface EndpointHandler {
   ended(): void;
 }
 
+const END_GRACE_MILLIS = 50;
 const SERVER_VERSION = [16, 0, 0] as const;
 /** Larger than what is negotiated: nobody looks at that in answers, and each packet costs. */
 const ANSWER_PACKET_BYTES = 32_768;
@@ -88,6 +89,15 @@ export class TdsEndpoint {
   destroy(error: Error): void {
     this.#isOver = true;
     this.stream.destroy(error);
+  }
+
+  /** The same behind what was answered last: the application gets that first. */
+  end(): void {
+    this.#isOver = true;
+    // tedious reads an answer over several turns, and drops it if its socket ends meanwhile (so it would over a network).
+    setTimeout(() => {
+      if (!this.stream.destroyed && !this.stream.readableEnded) this.stream.push(null);
+    }, END_GRACE_MILLIS);
   }
 
   #take({ type, status, data, isLast }: Packet): void {

@@ -147,24 +147,22 @@ export class LocalResponder {
     ]);
   }
 
-  /** The session ends. Of what waits more can be said than that the connection is gone. */
-  lastWords(pending: readonly TdsUnit[], plan: LossPlan | null, cause: Error): void {
-    for (const [index, unit] of pending.entries()) {
-      if (unit.isAbandoned) continue;
-      const fate = plan?.resolve === null ? plan.fates[index] : undefined;
-      const isOpenQuestion =
-        plan?.resolve === index || (fate === undefined && wasSent(unit) && plan === null);
-      if (isOpenQuestion || fate === 'unknown') this.#give(errorAnswer(unit, unknownError(cause)));
-      else if (
-        fate === 'finish' ||
-        fate === 'finish-rollback' ||
-        fate === 'finish-failed' ||
-        fate === 'lost'
-      ) {
-        this.settle(unit, fate, null, cause);
-      }
-      return;
+  /** The session ends. Of what waits more can be said than that the connection is gone: true if it was. */
+  lastWords(pending: readonly TdsUnit[], plan: LossPlan | null, cause: Error): boolean {
+    const index = pending.findIndex((unit) => !unit.isAbandoned);
+    const unit = pending[index];
+    if (unit === undefined) return false;
+    const fate = plan?.resolve === null ? plan.fates[index] : undefined;
+    const isOpenQuestion = plan === null ? wasSent(unit) : plan.resolve === index;
+    if (isOpenQuestion || fate === 'unknown') {
+      this.#give(errorAnswer(unit, unknownError(cause)));
+      return true;
     }
+    if (fate === 'finish' || fate === 'finish-rollback' || fate === 'finish-failed' || fate === 'lost') {
+      this.settle(unit, fate, null, cause);
+      return true;
+    }
+    return false;
   }
 
   #give(answer: Buffer): void {

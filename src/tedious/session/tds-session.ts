@@ -16,6 +16,7 @@ import {
 import { hostKey, type HostAddress } from '../../topology/host-address.ts';
 import { committedWork } from '../lost-commits/committed-work.ts';
 import { TdsEndpoint, type EndpointHandler } from '../endpoint/tds-endpoint.ts';
+import { READ_ONLY_DATABASE } from '../loss-errors.ts';
 import { requireDurability } from '../hosts/require-durability.ts';
 import { tellTokens } from '../token/tell-tokens.ts';
 import { startPurger } from '../token/token-purger.ts';
@@ -70,6 +71,8 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   #pending: TdsUnit[] = [];
   #position = 0;
   #journalBytes = 0;
+  /** Its only host takes no writes, as it would with stock tedious. */
+  #isReadOnly = false;
   #state: SessionState = INITIAL;
   #connection: ServerConnection | null = null;
   #server: ServerIdentity | null = null;
@@ -102,7 +105,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   }
 
   get followsPrimary(): boolean {
-    return this.context.wantsPrimary && this.#state.kind !== 'connecting';
+    return this.context.wantsPrimary && !this.#isReadOnly && this.#state.kind !== 'connecting';
   }
 
   get isConnected(): boolean {
@@ -220,6 +223,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     }
     const { coordinator } = this.context;
     this.#adopt(probed, host);
+    this.#isReadOnly = !host.writable;
     coordinator.add(this);
     if (host.writable) coordinator.connected(host);
     this.dispatch({ kind: 'connected', epoch: 0 });
@@ -481,6 +485,8 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   /** Error codes are hints (R14): the same words from the same life of a server once more are its answer. */
   serverGoesAway(unit: TdsUnit, error: MessageToken): boolean {
     const life = this.#server?.incarnation ?? '';
+    // It never took writes.
+    if (this.#isReadOnly && error.number === READ_ONLY_DATABASE) return false;
     if (unit.lossesOn.has(life)) return false;
     unit.lossesOn.add(life);
     this.#drop({ error: Object.assign(new Error(error.message), { code: 'EREQUEST' }), said: error });
@@ -588,18 +594,21 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   closeWith(error: Error): void {
     const { state } = this;
     if (state.kind === 'closed') return;
-    this.#local.lastWords(this.#pending, 'plan' in state ? state.plan : null, error);
+    const isTold = this.#local.lastWords(this.#pending, 'plan' in state ? state.plan : null, error);
     this.dispatch({ kind: 'failed' });
-    this.endpoint.destroy(asSocketError(error));
+    if (isTold) this.endpoint.end();
+    else this.endpoint.destroy(asSocketError(error));
   }
 
   closeAsTerminated({ said, error }: ConnectionLoss): void {
     const unit = this.#pending.find((one) => !one.isAbandoned);
-    if (said !== null && unit !== undefined) {
-      this.endpoint.answer(Buffer.concat([messageToken(TOKEN.error, said), endOf(unit, 2)]), true);
-    }
     this.dispatch({ kind: 'failed' });
-    this.endpoint.destroy(asSocketError(error));
+    if (said === null || unit === undefined) {
+      this.endpoint.destroy(asSocketError(error));
+      return;
+    }
+    this.endpoint.answer(Buffer.concat([messageToken(TOKEN.error, said), endOf(unit, 2)]), true);
+    this.endpoint.end();
   }
 
   #close(): void {

@@ -361,6 +361,45 @@ describe('what was under way when the primary was lost', () => {
     expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([99, 100]);
   });
 
+  it('a lone host that takes no writes is used as it is', async () => {
+    const secondary = cluster.gateways.find((one) => one !== cluster.gateway);
+    const config = cluster.config({ port: secondary!.port });
+    const reader = await connected(new Connection({ ...config, failover: true }));
+    await cluster.postgres.waitForReplay();
+    expect(await run(reader, 'SELECT balance FROM account ORDER BY id')).toEqual([[100], [100]]);
+    await expect(run(reader, 'UPDATE account SET balance = 1')).rejects.toMatchObject({ number: 3906 });
+    secondary!.cutAll();
+    expect(await run(reader, 'SELECT balance FROM account ORDER BY id')).toEqual([[100], [100]]);
+    reader.close();
+  });
+
+  it.each([
+    { onTerminated: 'error' as const, gets: 596 },
+    { onTerminated: 'replay' as const, gets: 'done' },
+  ])('a session that is killed: onTerminated $onTerminated', async ({ onTerminated, gets }) => {
+    const config = cluster.config();
+    const killed = await connected(
+      new Connection({ ...config, failover: { ...config.failover, onTerminated } }),
+    );
+    killed.on('error', () => undefined);
+    await begin(killed);
+    await run(killed, 'UPDATE account SET balance = balance - 1 WHERE id = 1');
+    void cluster.gateway.faults.add({
+      kind: 'error',
+      at: ({ text }) => text.includes('balance - 2'),
+      message: { number: 596, state: 1, class: 21, message: 'in the kill state', line: 1, procedure: '' },
+      isCut: true,
+    });
+    const second = run(killed, 'UPDATE account SET balance = balance - 2 WHERE id = 1').then(
+      () => 'done',
+      (error: unknown) => (error as { number?: number }).number,
+    );
+    expect(await second).toBe(gets);
+    if (gets === 'done') await commit(killed);
+    killed.close();
+    expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([gets === 'done' ? 97 : 100, 100]);
+  });
+
   it('settings and the isolation level are restored', async () => {
     await run(connection, 'SET XACT_ABORT ON; SET LOCK_TIMEOUT 1234', 'batch');
     await cluster.replacePrimary();
