@@ -85,7 +85,7 @@ async function lockBothOut(node: PostgresNode): Promise<void> {
 }
 
 describe('the examples', () => {
-  it('are all tried here, and short', () => {
+  it('are all tried, here or in test/integration/tedious, and short', () => {
     const examples = ['', 'prisma/'].flatMap((directory) =>
       readdirSync(new URL(`examples/${directory}`, ROOT))
         .filter((name) => name.endsWith('.ts'))
@@ -93,10 +93,12 @@ describe('the examples', () => {
     );
     expect(examples.sort()).toEqual([
       'custom-topology.ts',
+      'knex-mssql.ts',
       'knex.ts',
       'observe-failovers.ts',
       'pg-drop-in.ts',
       'prisma/payments.ts',
+      'tedious.ts',
       'web-service.ts',
     ]);
     for (const name of examples) {
