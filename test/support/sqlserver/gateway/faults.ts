@@ -22,27 +22,29 @@ export type Fault =
   /** An error in the place of an answer; the message is not carried out. */
   | { readonly kind: 'error'; readonly at: Chosen; readonly message: SqlMessage; readonly isCut: boolean };
 
+/** One that is due now. `happened` is to be called when it has. */
+export interface DueFault {
+  readonly fault: Fault;
+  happened(): void;
+}
+
 /** The faults that a gateway is still to have. */
 export class Faults {
-  #waiting: Fault[] = [];
-  #onTaken: (() => void)[] = [];
+  #waiting: DueFault[] = [];
 
+  /** Resolves when it has happened. */
   add(fault: Fault): Promise<void> {
-    this.#waiting.push(fault);
-    return new Promise((resolve) => this.#onTaken.push(resolve));
+    return new Promise((resolve) => {
+      this.#waiting.push({ fault, happened: resolve });
+    });
   }
 
-  take(message: SeenMessage): Fault | null {
-    const index = this.#waiting.findIndex((fault) => fault.at(message));
-    if (index < 0) return null;
-    const [fault] = this.#waiting.splice(index, 1);
-    const [resolve] = this.#onTaken.splice(index, 1);
-    resolve?.();
-    return fault ?? null;
+  take(message: SeenMessage): DueFault | null {
+    const index = this.#waiting.findIndex(({ fault }) => fault.at(message));
+    return index < 0 ? null : (this.#waiting.splice(index, 1)[0] ?? null);
   }
 
   clear(): void {
     this.#waiting = [];
-    this.#onTaken = [];
   }
 }

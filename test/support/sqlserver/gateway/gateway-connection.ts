@@ -157,9 +157,11 @@ export class GatewayConnection {
       before.push(environmentToken(ENVIRONMENT.reset, Buffer.alloc(0), Buffer.alloc(0)));
     }
     const seen = this.#seen(type, payload);
-    const fault = this.#options.faults.take(seen);
+    const due = this.#options.faults.take(seen);
+    const fault = due?.fault ?? null;
     if (fault?.kind === 'cut-before') {
       this.cut();
+      due?.happened();
       return;
     }
     if (fault?.kind === 'error') {
@@ -171,16 +173,19 @@ export class GatewayConnection {
         true,
       );
       if (fault.isCut) setTimeout(() => this.#socket.destroy(), 20);
+      due?.happened();
       return;
     }
     if (fault?.kind === 'cut-and-hold') {
       this.#isHeld = true;
       this.cut();
+      due?.happened();
       await sleep(fault.holdMillis);
     }
     this.#isRunning = true;
     try {
       await this.#run(type, payload, seen, before, fault);
+      due?.happened();
     } finally {
       this.#isRunning = false;
       if (this.#isHeld) await session.close();

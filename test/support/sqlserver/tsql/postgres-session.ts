@@ -225,7 +225,7 @@ export class PostgresSession implements EngineSession {
         // Of an expression: what it was for does not run.
         yield* this.#asRequest(this.#tell({ ...faultOfPostgres(error), endsBatch: true }));
       } else if (!(error instanceof BatchOver)) throw error;
-      if (this.#isCancelled && this.#xactAbort && this.#count > 0) {
+      if (this.#isStopped() && this.#xactAbort && this.#count > 0) {
         await this.#send('ROLLBACK');
         this.#count = 0;
         yield { kind: 'transaction', change: 'rollback' };
@@ -240,6 +240,11 @@ export class PostgresSession implements EngineSession {
         ),
       };
     }
+  }
+
+  /** It may have come while the batch ran. */
+  #isStopped(): boolean {
+    return this.#isCancelled;
   }
 
   async *#statements(statements: readonly Statement[], sql: string, variables: Map<string, Parameter>): Run {
