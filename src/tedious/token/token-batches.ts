@@ -55,19 +55,19 @@ export function tokenPresence({ rows, errors }: BatchResult): TokenPresence {
 const KIND = { committed: 0, tombstone: 1 } as const;
 
 /**
- * Inserts the key once more, in an autocommit transaction of its own, and then asks how far tokens have been purged:
- * behind the INSERT, since a purge moves its mark before it deletes (design review A11). The row says that it is a
- * tombstone: if its answer is lost, whoever asks again must not take it for the token of the transaction.
+ * Inserts the key once more, in an autocommit transaction of its own, and then asks what the row is and how far tokens have
+ * been purged: behind the INSERT, since a purge moves its mark before it deletes (design review A11). The row says that it
+ * is a tombstone: if its answer is lost, whoever asks again must not take it for the token of the transaction. Nor does a
+ * tombstone below the mark prove anything, as the token may have been purged before it was written.
  */
 export function tombstoneQuestion(schema: string, key: string, lockTimeoutMillis: number): string {
   const table = tokenTable(schema);
   return (
     `SET XACT_ABORT OFF;SET LOCK_TIMEOUT ${lockTimeoutMillis};SET TRANSACTION ISOLATION LEVEL READ COMMITTED;` +
     `INSERT INTO ${table} ([token], [kind]) VALUES (0x${key}, ${KIND.tombstone});` +
-    `IF @@ERROR = 0 SELECT CAST(CASE WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [below] > 0x${key}) ` +
-    `THEN N'purged' ELSE N'fenced' END AS nvarchar(20)) ` +
-    `ELSE SELECT CAST(CASE WHEN [kind] = ${KIND.committed} THEN N'committed' ELSE N'fenced' END AS nvarchar(20)) ` +
-    `FROM ${table} WHERE [token] = 0x${key}`
+    `SELECT CAST(CASE WHEN [kind] = ${KIND.committed} THEN N'committed' ` +
+    `WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [below] > 0x${key}) THEN N'purged' ` +
+    `ELSE N'fenced' END AS nvarchar(20)) FROM ${table} WHERE [token] = 0x${key}`
   );
 }
 

@@ -1,12 +1,38 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { runCli } from '../../../src/cli/run-cli.ts';
 import type { LostCommit } from '../../../src/events.ts';
+import * as stockTedious from 'tedious';
+import { ServerConnection } from '../../../src/tedious/link/server-connection.ts';
+import { ServerLink } from '../../../src/tedious/link/server-link.ts';
+import { resolveKeys } from '../../../src/tedious/token/resolve-keys.ts';
+import { readTombstone, tombstoneQuestion } from '../../../src/tedious/token/token-batches.ts';
 import { Connection } from '../../../src/tedious.ts';
 import { begin, commit, connected, run, runStock } from '../../support/sqlserver/run-stock.ts';
 import { SqlServerCluster } from '../../support/sqlserver/sql-server-cluster.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
 let cluster: SqlServerCluster;
+
+async function resolveOnce(key: string): Promise<unknown> {
+  const { host, port } = cluster.gateway;
+  const connection = new ServerConnection(
+    await ServerLink.dial(
+      {
+        Connection: stockTedious.Connection,
+        config: cluster.stockConfig(),
+        address: { host, port },
+        dialTimeoutMillis: 5000,
+      },
+      AbortSignal.timeout(5000),
+    ),
+    { host, port },
+  );
+  try {
+    return await resolveKeys(connection, 'holdfast', [key], AbortSignal.timeout(5000));
+  } finally {
+    connection.destroy();
+  }
+}
 
 beforeAll(async () => {
   cluster = await SqlServerCluster.start({
@@ -142,6 +168,21 @@ describe('with them', () => {
     expect(lost[0]?.statements.join()).toContain('balance - 10');
     expect(connection.failover?.snapshot().commitsLost).toBe(1);
     connection.close();
+  });
+
+  it('a tombstone below the mark proves nothing, however often it is asked for', async () => {
+    const key = '00000000000500000000000000000000';
+    const watermark = 'UPDATE holdfast.commit_token_watermark SET below = 0x00000000000600000000000000000000';
+    const ask = async (): Promise<unknown> =>
+      (await runStock(cluster.stockConfig(), tombstoneQuestion('holdfast', key, 1000)).catch(
+        (error: unknown) => (error as { number?: number }).number,
+      ));
+    expect(await ask()).toEqual([['fenced']]);
+    await runStock(cluster.stockConfig(), watermark);
+    expect(readTombstone({ rows: [['purged']], errors: [] }).kind).toBe('unknown');
+    // Behind a duplicate key the row still comes.
+    const found = await resolveOnce(key);
+    expect(found).toEqual({ outcome: 'unknown', reason: 'token-too-old' });
   });
 
   it('old tokens are purged, behind a mark that says so', async () => {
