@@ -174,9 +174,9 @@ describe('with them', () => {
     const key = '00000000000500000000000000000000';
     const watermark = 'UPDATE holdfast.commit_token_watermark SET below = 0x00000000000600000000000000000000';
     const ask = async (): Promise<unknown> =>
-      (await runStock(cluster.stockConfig(), tombstoneQuestion('holdfast', key, 1000)).catch(
+      await runStock(cluster.stockConfig(), tombstoneQuestion('holdfast', key, 1000)).catch(
         (error: unknown) => (error as { number?: number }).number,
-      ));
+      );
     expect(await ask()).toEqual([['fenced']]);
     await runStock(cluster.stockConfig(), watermark);
     expect(readTombstone({ rows: [['purged']], errors: [] }).kind).toBe('unknown');
