@@ -1,4 +1,4 @@
-import type { SessionEffect } from '../sql/session-effect.ts';
+import { effectOfFailure, type SessionEffect } from '../sql/session-effect.ts';
 
 const ISOLATION_NAMES: Readonly<Record<number, string>> = {
   1: 'READ UNCOMMITTED',
@@ -8,12 +8,17 @@ const ISOLATION_NAMES: Readonly<Record<number, string>> = {
   5: 'SNAPSHOT',
 };
 
+/** What can't be restored, and how often it would have to be undone. */
+interface HeldPin {
+  readonly reason: string;
+  readonly count: number;
+}
+
 interface State {
-  /** Name of a setting → the statement that set it last. */
+  /** Name of a setting → the statement that set it last; in the order in which they ran, as one may change another. */
   readonly settings: Map<string, string>;
   database: string | null;
-  /** What can't be restored: name → what it is. */
-  readonly pins: Map<string, string>;
+  readonly pins: Map<string, HeldPin>;
 }
 
 /**
@@ -26,12 +31,23 @@ export class SessionMemory {
   /** As it was when the open transaction began: its journal brings the rest. */
   #atBegin: State | null = null;
 
-  /** A unit has run. */
-  ran(effect: SessionEffect): void {
+  /** A unit has run. @param hasFailed it was answered with an error, or stopped */
+  ran(effect: SessionEffect, hasFailed = false): void {
     const state = this.#state;
-    for (const { name, text } of effect.settings) state.settings.set(name, text);
-    for (const { name, reason } of effect.pins) state.pins.set(name, reason);
-    for (const name of effect.undone) state.pins.delete(name);
+    const { settings, pins, undone } = hasFailed ? effectOfFailure(effect, state.settings) : effect;
+    for (const { name, text } of settings) {
+      state.settings.delete(name);
+      state.settings.set(name, text);
+      state.pins.delete(name);
+    }
+    for (const { name, reason, nests } of pins) {
+      state.pins.set(name, { reason, count: nests ? (state.pins.get(name)?.count ?? 0) + 1 : 1 });
+    }
+    for (const name of undone) {
+      const pin = state.pins.get(name);
+      if (pin !== undefined && pin.count > 1) state.pins.set(name, { ...pin, count: pin.count - 1 });
+      else state.pins.delete(name);
+    }
   }
 
   /** As the server tells it: also what a procedure has done. */
@@ -42,7 +58,9 @@ export class SessionMemory {
   /** A transaction request has begun a transaction at a level of its own, which stays behind it (facts, trap 8). */
   isolation(level: number): void {
     const name = ISOLATION_NAMES[level];
-    if (name !== undefined) this.#state.settings.set('isolation', `SET TRANSACTION ISOLATION LEVEL ${name}`);
+    if (name === undefined) return;
+    this.#state.settings.set('isolation', `SET TRANSACTION ISOLATION LEVEL ${name}`);
+    this.#state.pins.delete('isolation');
   }
 
   /** In front of the unit that opens a transaction. */
@@ -71,8 +89,8 @@ export class SessionMemory {
   /** Why the session can't be brought to another server; null if it can. `isReplayed`: up to where its transaction begins. */
   refusal(isReplayed: boolean): string | null {
     const { pins } = this.#target(isReplayed);
-    const [reason] = pins.values();
-    return reason ?? null;
+    const [pin] = pins.values();
+    return pin?.reason ?? null;
   }
 
   /** What to run on a new connection, in this order. */

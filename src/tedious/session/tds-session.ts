@@ -430,7 +430,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   #note(unit: TdsUnit): void {
     const { memory, handles, tokens } = this;
     const { request, analysis } = unit;
-    memory.ran(analysis.effect);
+    memory.ran(analysis.effect, unit.errors.length > 0 || unit.isCancelled);
     if (unit.database !== null) {
       memory.databaseChanged(unit.database);
       tokens.databaseChanged(unit.database);

@@ -79,7 +79,7 @@ function analyseText(sql: string, scope: 'batch' | 'dynamic'): TextAnalysis {
   const tokens = tokenize(sql);
   const all = tokens.flatMap((token) => (token.kind === 'word' ? token.text : []));
   const isUnsure = tokens.some(({ kind }) => kind === 'unsure');
-  const effect = sessionEffect(sql, tokens, scope);
+  const effect = sessionEffect(sql, scope);
   const isRead =
     !isUnsure &&
     beginsWith(tokens, 'SELECT', 'WITH') &&
