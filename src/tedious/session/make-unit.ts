@@ -16,9 +16,12 @@ export interface UnitSituation {
   readonly position: number;
   readonly isOpen: boolean;
   readonly handles: PreparedHandles;
+  /** The session's database; null if that is not known. */
+  readonly database: string | null;
 }
 
-export function makeUnit(message: RequestMessage, { position, isOpen, handles }: UnitSituation): TdsUnit {
+export function makeUnit(message: RequestMessage, situation: UnitSituation): TdsUnit {
+  const { position, isOpen, handles } = situation;
   const request = readRequest(message);
   const { ending, opens } =
     message.reset === 'reset' && isOpen ? UNCLEAR : endingOfRequest(request, isOpen, handles);
@@ -38,7 +41,7 @@ export function makeUnit(message: RequestMessage, { position, isOpen, handles }:
     withdrawn: false,
     message,
     request,
-    analysis: withOpening(analysisOf(request, message, handles), ending === 'none' && opens),
+    analysis: withOpening(analysisOf(request, message, situation), ending === 'none' && opens),
     ending,
     opens,
     form: 'plain',
@@ -113,16 +116,16 @@ function withOpening(analysis: TextAnalysis, beginsOnly: boolean): TextAnalysis 
 function analysisOf(
   request: TdsRequest,
   { payload }: RequestMessage,
-  handles: PreparedHandles,
+  { handles, database }: UnitSituation,
 ): TextAnalysis {
   switch (request.kind) {
     case 'batch':
-      return analyse(request.sql, 'batch');
+      return analyse(request.sql, 'batch', database);
     case 'statement':
-      return analyse(request.sql, 'dynamic');
+      return analyse(request.sql, 'dynamic', database);
     case 'execute': {
       const sql = handles.sqlOf(request.handle);
-      return sql === null ? OPAQUE : { ...analyse(sql, 'dynamic'), isSingleWrite: false };
+      return sql === null ? OPAQUE : { ...analyse(sql, 'dynamic', database), isSingleWrite: false };
     }
     case 'prepare':
     case 'unprepare':

@@ -101,6 +101,11 @@ export class SessionMemory {
     return texts;
   }
 
+  /** The session's database. @param atLogin the one that it began in */
+  databaseOr(atLogin: string | null): string | null {
+    return this.#state.database ?? atLogin;
+  }
+
   /** The statement that has set the lock timeout last. */
   get lockTimeout(): string {
     return this.#state.settings.get('lock_timeout') ?? 'SET LOCK_TIMEOUT -1';

@@ -285,8 +285,9 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   // ---- from the application ----------------------------------------------------------------------------------
 
   request(message: RequestMessage): void {
-    const { isOpen, handles } = this;
-    const unit = makeUnit(message, { position: this.#position, isOpen, handles });
+    const { isOpen, handles, memory } = this;
+    const database = memory.databaseOr(this.context.config.options?.database ?? null);
+    const unit = makeUnit(message, { position: this.#position, isOpen, handles, database });
     this.#position = unit.end;
     this.#pending.push(unit);
     if (this.#state.kind === 'online') this.#go(unit, false);
