@@ -1,9 +1,6 @@
 import { ConfigurationError } from '../errors.ts';
-import {
-  createTokenTablesSql,
-  dropTokenTablesSql,
-  presenceQuestion,
-} from '../tedious/token/token-batches.ts';
+import { presenceQuestion } from '../tedious/token/token-batches.ts';
+import { createTokenTablesSql, dropTokenTablesSql } from '../tedious/token/token-objects.ts';
 import type { Tedious as TediousModule } from '../tedious/stock-tedious.ts';
 import { describe, withoutPassword } from './describe-failure.ts';
 import type { InitCommand } from './init-arguments.ts';

@@ -3,7 +3,7 @@ import type { LostCommit } from '../../events.ts';
 import type { ResolvedFailoverOptions } from '../../options.ts';
 import type { ServerConnection } from '../link/server-connection.ts';
 import { mustRun, ServerError } from '../link/batch.ts';
-import { tokensFoundQuestion, watermarkQuestion } from '../token/token-batches.ts';
+import { plainHexadecimal, tokensFoundQuestion, watermarkQuestion } from '../token/token-batches.ts';
 
 /** A transaction whose COMMIT was acknowledged, with what a report of its loss needs. */
 export interface AcknowledgedCommit {
@@ -79,12 +79,12 @@ export class AcknowledgedCommits {
       for (let i = 0; i < open.length; i += KEYS_A_QUESTION) {
         const keys = open.slice(i, i + KEYS_A_QUESTION).map(({ key }) => key);
         for (const [key] of await mustRun(connection, tokensFoundQuestion(tokenSchema, keys))) {
-          if (key !== null && key !== undefined) found.add(plainKey(key));
+          if (key !== null && key !== undefined) found.add(plainHexadecimal(key));
         }
       }
       // Behind the look for them: a purge moves its mark before it deletes (design review A11).
       const [row] = await mustRun(connection, watermarkQuestion(tokenSchema));
-      const watermark = plainKey(row?.[0] ?? '');
+      const watermark = plainHexadecimal(row?.[0] ?? '');
       for (const commit of open) {
         if (!found.has(commit.key)) this.#tell(commit, commit.key < watermark ? 'unknown' : 'lost', to);
       }
@@ -174,9 +174,4 @@ export class AcknowledgedCommits {
     this.#commits = commits;
     this.#bytes = commits.reduce((sum, one) => sum + one.bytes, 0);
   }
-}
-
-/** As servers write binary: with or without 0x, in either case. */
-function plainKey(text: string): string {
-  return text.toLowerCase().replace(/^(0x|\\x)/, '');
 }

@@ -1,15 +1,21 @@
 import { runBatch, ServerError } from '../link/batch.ts';
 import type { ServerConnection } from '../link/server-connection.ts';
 import { TokenKeys } from '../../session/token-key.ts';
-import { presenceQuestion, tokenInsert, tokenPresence, type TokenPresence } from '../token/token-batches.ts';
-
-/** Their time only tells how old they are, for the purge: no answer rests on it (design review A11). */
-const keys = new TokenKeys();
+import {
+  presenceQuestion,
+  readTime,
+  timeQuestion,
+  tokenInsert,
+  tokenPresence,
+  type TokenPresence,
+} from '../token/token-batches.ts';
 
 /** What a session does with commit tokens: whether its database has them, and the key of the open transaction. */
 export class SessionTokens {
   readonly #schema: string;
   readonly #isWanted: boolean;
+  /** Their time is the server's, and above its mark; no answer rests on it (design review A11). */
+  readonly #keys = new TokenKeys();
   #presence: TokenPresence = 'absent';
   /** The database of the login, which is the one that was asked about. */
   #home: string | null = null;
@@ -45,8 +51,7 @@ export class SessionTokens {
   }
 
   newKey(): string {
-    if (!keys.hasTime) keys.observe({ serverMillis: Date.now(), watermarkMillis: 0 });
-    return keys.next().toString('hex');
+    return this.#keys.next().toString('hex');
   }
 
   /** Asked outside of a transaction on each new connection: a refused hidden statement must never cost one (D1). */
@@ -55,9 +60,16 @@ export class SessionTokens {
       (home, remark) => (remark.kind === 'database' ? remark.value : home),
       null,
     );
-    this.#presence = this.#isWanted
-      ? tokenPresence(await runBatch(connection, presenceQuestion(this.#schema)))
-      : 'absent';
+    this.#presence = this.#isWanted ? await this.#look(connection) : 'absent';
+  }
+
+  async #look(connection: ServerConnection): Promise<TokenPresence> {
+    const presence = tokenPresence(await runBatch(connection, presenceQuestion(this.#schema)));
+    if (presence !== 'present') return presence;
+    const time = readTime(await runBatch(connection, timeQuestion(this.#schema)));
+    if (time === null) return 'refused';
+    this.#keys.observe(time);
+    return presence;
   }
 
   /** Another database, of which nothing is known: without tokens, then. */

@@ -1,19 +1,15 @@
+import type { TokenTime } from '../../session/token-key.ts';
 import type { BatchResult } from '../link/batch.ts';
+import { KIND, quoteText, SERVER_MILLIS, tokenTable, watermarkTable } from './token-objects.ts';
 
 /** Number of "violation of a primary key", and of "duplicate key in a unique index". */
 const DUPLICATE_KEY: ReadonlySet<number> = new Set([2627, 2601]);
 const LOCK_TIMEOUT = 1222;
+/** There is no such table or column, or this login may not use it. */
+const UNAVAILABLE: ReadonlySet<number> = new Set([207, 208, 229, 230, 916]);
 
 /** Whether the database has the table of tokens, and this login may use it. */
 export type TokenPresence = 'present' | 'absent' | 'refused';
-
-export function tokenTable(schema: string): string {
-  return `[${schema.replaceAll(']', ']]')}].[commit_token]`;
-}
-
-function watermarkTable(schema: string): string {
-  return `[${schema.replaceAll(']', ']]')}].[commit_token_watermark]`;
-}
 
 /** @param key in hexadecimal, without 0x */
 export function tokenInsert(schema: string, key: string): string {
@@ -51,23 +47,51 @@ export function tokenPresence({ rows, errors }: BatchResult): TokenPresence {
   return word === 'present' || word === 'absent' ? word : 'refused';
 }
 
-/** What a row stands for. */
-const KIND = { committed: 0, tombstone: 1 } as const;
+/** Gives one row with the server's milliseconds, and how far tokens have been purged, in hexadecimal. */
+export function timeQuestion(schema: string): string {
+  return (
+    `SELECT CAST(${SERVER_MILLIS} AS nvarchar(20)), CONVERT(nvarchar(40), [below], 2) ` +
+    `FROM ${watermarkTable(schema)} WHERE [id] = 1`
+  );
+}
+
+/** Null if the mark is not there: then no token can be used. */
+export function readTime({ rows, errors }: BatchResult): TokenTime | null {
+  const [row] = rows;
+  const [millis, below] = [row?.[0], row?.[1]];
+  if (errors.length > 0 || !millis || !below) return null;
+  const serverMillis = Number(millis);
+  const watermarkMillis = Number.parseInt(plainHexadecimal(below).slice(0, MILLIS_DIGITS), 16);
+  return Number.isFinite(serverMillis) && Number.isFinite(watermarkMillis)
+    ? { serverMillis, watermarkMillis }
+    : null;
+}
+
+/** Six bytes. */
+const MILLIS_DIGITS = 12;
+
+/** As servers write binary: with or without 0x, in either case. */
+export function plainHexadecimal(text: string): string {
+  return text.toLowerCase().replace(/^(0x|\\x)/, '');
+}
 
 /**
  * Inserts the key once more, in an autocommit transaction of its own, and then asks what the row is and how far tokens have
- * been purged: behind the INSERT, since a purge moves its mark before it deletes (design review A11). The row says that it
- * is a tombstone: if its answer is lost, whoever asks again must not take it for the token of the transaction. Nor does a
- * tombstone below the mark prove anything, as the token may have been purged before it was written.
+ * been purged: behind the INSERT, since a purge moves its mark before it deletes (design review A11). It waits for a
+ * transaction that holds the key, at every level of isolation, and is not asked further if that lasts too long.
+ *
+ * The row says that it is a tombstone: if its answer is lost, whoever asks again must not take it for the token of the
+ * transaction. Nor does a tombstone below the mark prove anything, as the token may have been purged before it was
+ * written. Tombstones are never purged: a COMMIT finds them however late it comes (decision 0011, 3 and 6).
  */
 export function tombstoneQuestion(schema: string, key: string, lockTimeoutMillis: number): string {
   const table = tokenTable(schema);
   return (
     `SET XACT_ABORT OFF;SET LOCK_TIMEOUT ${lockTimeoutMillis};SET TRANSACTION ISOLATION LEVEL READ COMMITTED;` +
     `INSERT INTO ${table} ([token], [kind]) VALUES (0x${key}, ${KIND.tombstone});` +
-    `SELECT CAST(CASE WHEN [kind] = ${KIND.committed} THEN N'committed' ` +
-    `WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [below] > 0x${key}) THEN N'purged' ` +
-    `ELSE N'fenced' END AS nvarchar(20)) FROM ${table} WHERE [token] = 0x${key}`
+    `IF @@ERROR <> ${LOCK_TIMEOUT} SELECT CAST(CASE WHEN [kind] = ${KIND.committed} THEN N'committed' ` +
+    `WHEN EXISTS (SELECT 1 FROM ${watermarkTable(schema)} WHERE [id] = 1 AND [below] <= 0x${key}) THEN N'fenced' ` +
+    `ELSE N'purged' END AS nvarchar(20)) FROM ${table} WHERE [token] = 0x${key}`
   );
 }
 
@@ -82,6 +106,8 @@ export type Tombstone =
 export function readTombstone({ rows, errors }: BatchResult): Tombstone {
   const numbers = errors.map(({ number }) => number);
   if (numbers.includes(LOCK_TIMEOUT)) return { kind: 'live' };
+  if (numbers.some((number) => UNAVAILABLE.has(number)))
+    return { kind: 'unknown', reason: 'token-unavailable' };
   const refusal = numbers.find((number) => !DUPLICATE_KEY.has(number));
   if (refusal !== undefined) return { kind: 'unknown', reason: `token-refused-${refusal}` };
   const answer = rows[0]?.[0];
@@ -89,26 +115,6 @@ export function readTombstone({ rows, errors }: BatchResult): Tombstone {
   if (answer === 'committed' && numbers.length > 0) return { kind: 'committed' };
   if (answer === 'fenced') return { kind: 'fenced' };
   return { kind: 'unknown', reason: answer === 'purged' ? 'token-too-old' : 'token-not-answered' };
-}
-
-/** What `npx holdfast init --engine mssql` makes. It may run again. */
-export function createTokenTablesSql(schema: string): string {
-  const name = quoteText(schema);
-  const table = tokenTable(schema);
-  const watermark = watermarkTable(schema);
-  return `IF SCHEMA_ID(${name}) IS NULL EXEC (N'CREATE SCHEMA [${schema.replaceAll(']', ']]').replaceAll("'", "''")}]');
-IF OBJECT_ID(${quoteText(table)}, N'U') IS NULL
-CREATE TABLE ${table} ([token] binary(16) NOT NULL PRIMARY KEY, [kind] tinyint NOT NULL DEFAULT ${KIND.committed});
-IF OBJECT_ID(${quoteText(watermark)}, N'U') IS NULL
-BEGIN
-CREATE TABLE ${watermark} ([id] int NOT NULL PRIMARY KEY, [below] binary(16) NOT NULL);
-INSERT INTO ${watermark} ([id], [below]) VALUES (1, 0x00000000000000000000000000000000);
-END;
-`;
-}
-
-function quoteText(text: string): string {
-  return `N'${text.replaceAll("'", "''")}'`;
 }
 
 /** Gives a row for each of the keys that is there, in hexadecimal. */
@@ -127,18 +133,10 @@ export function moveWatermark(schema: string, key: string): string {
   return `UPDATE ${watermarkTable(schema)} SET [below] = 0x${key} WHERE [id] = 1 AND [below] < 0x${key}`;
 }
 
-/** Deletes some of the tokens below; gives one row with how many. Few at once: many locks would become one of the table. */
+/** Deletes some of the tokens below, not tombstones; gives one row with how many. Few at once: many locks would become one of the table. */
 export function purgeSome(schema: string, key: string, count: number): string {
   return (
-    `SET LOCK_TIMEOUT 1000;DELETE TOP (${count}) FROM ${tokenTable(schema)} WHERE [token] < 0x${key};` +
+    `SET LOCK_TIMEOUT 1000;DELETE TOP (${count}) FROM ${tokenTable(schema)} WHERE [token] < 0x${key} AND [kind] = ${KIND.committed};` +
     `SELECT CAST(@@ROWCOUNT AS nvarchar(20))`
   );
-}
-
-/** Removes what `createTokenTablesSql` makes. */
-export function dropTokenTablesSql(schema: string): string {
-  return `DROP TABLE IF EXISTS ${tokenTable(schema)};
-DROP TABLE IF EXISTS ${watermarkTable(schema)};
-DROP SCHEMA IF EXISTS [${schema.replaceAll(']', ']]')}];
-`;
 }

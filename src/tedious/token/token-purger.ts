@@ -1,9 +1,9 @@
 import type { Coordinator } from '../../cluster/coordinator.ts';
 import type { ResolvedFailoverOptions } from '../../options.ts';
 import { hostKey } from '../../topology/host-address.ts';
-import { mustRun } from '../link/batch.ts';
+import { mustRun, runBatch } from '../link/batch.ts';
 import type { ServerConnection } from '../link/server-connection.ts';
-import { moveWatermark, purgeSome } from './token-batches.ts';
+import { moveWatermark, purgeSome, readTime, timeQuestion } from './token-batches.ts';
 
 const TOKENS_AT_ONCE = 1_000;
 /** Of the retention. */
@@ -57,7 +57,10 @@ export class TokenPurger {
     let connection: ServerConnection | null = null;
     try {
       connection = await this.#options.connect();
-      const below = keyOf(Date.now() - retentionMillis);
+      // Its own clock: that of a client may be ahead by more than tokens are to be kept.
+      const time = readTime(await runBatch(connection, timeQuestion(schema)));
+      if (time === null) throw new Error('the mark of the purge can not be read');
+      const below = keyOf(time.serverMillis - retentionMillis);
       await mustRun(connection, moveWatermark(schema, below));
       for (;;) {
         const [row] = await mustRun(connection, purgeSome(schema, below, TOKENS_AT_ONCE));

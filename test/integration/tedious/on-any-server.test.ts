@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import type { ConnectionConfiguration } from 'tedious';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Connection } from '../../../src/tedious.ts';
-import { createTokenTablesSql } from '../../../src/tedious/token/token-batches.ts';
+import { createTokenTablesSql } from '../../../src/tedious/token/token-objects.ts';
 import { realServer } from '../../support/sqlserver/real-server.ts';
 import { begin, commit, connected, rollback, run, runStock } from '../../support/sqlserver/run-stock.ts';
 import { SqlServerCluster } from '../../support/sqlserver/sql-server-cluster.ts';

@@ -4,7 +4,7 @@ import type { PostgresClusterOptions } from '../postgres-cluster.ts';
 import { PostgresCluster } from '../postgres-cluster.ts';
 import type { PostgresNode } from '../postgres-node.ts';
 import { APPLICATION, SUPERUSER } from '../postgres-template.ts';
-import { createTokenTablesSql } from '../../../src/tedious/token/token-batches.ts';
+import { createTokenTablesSql } from '../../../src/tedious/token/token-objects.ts';
 import type { GatewayTls } from './gateway/gateway-connection.ts';
 import { TdsGateway } from './gateway/gateway.ts';
 import { PostgresEngine, SETUP } from './tsql/postgres-engine.ts';

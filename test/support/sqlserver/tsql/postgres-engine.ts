@@ -11,6 +11,11 @@ export interface PostgresEngineOptions {
 
 /** What a primary needs before its databases look like SQL Server's. To be run once, as a superuser. */
 export const SETUP = `
+DO $$ BEGIN
+  -- PostgreSQL 18 has it by itself.
+  CREATE CAST (bigint AS bytea) WITH FUNCTION int8send(bigint);
+EXCEPTION WHEN duplicate_object THEN NULL;
+END $$;
 CREATE SCHEMA IF NOT EXISTS sys;
 CREATE OR REPLACE VIEW sys.databases AS
 SELECT n.name, n.create_date, n.group_database_id, 'DISABLED'::varchar(60) AS delayed_durability_desc

@@ -690,6 +690,11 @@ export class PostgresSession implements EngineSession {
       case 'SYSUTCDATETIME':
       case 'GETUTCDATE':
         return `((clock_timestamp() AT TIME ZONE 'UTC')::timestamp)`;
+      case 'DATEDIFF_BIG':
+        if (parts[0]?.toLowerCase() !== 'millisecond') {
+          throw new SyntaxFault(`the test server does not model DATEDIFF_BIG of ${parts[0] ?? 'nothing'}`);
+        }
+        return `(floor(extract(epoch FROM (${parts[2]})::timestamp - (${parts[1]})::timestamp) * 1000)::bigint)`;
       case 'NEWID':
         return 'gen_random_uuid()';
       case 'SCOPE_IDENTITY':
