@@ -2,7 +2,15 @@
 export function withoutPassword(text: string, url: string | undefined): string {
   const password = /^\w+:\/\/[^/?#]*?:([^/?#]*)@/.exec(url ?? '')?.[1];
   if (password === undefined || password === '') return text;
-  return text.replaceAll(password, '***');
+  return text.replaceAll(password, '***').replaceAll(decoded(password), '***');
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
 }
 
 export function describe(error: unknown): string {

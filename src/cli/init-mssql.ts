@@ -1,5 +1,7 @@
 import { ConfigurationError } from '../errors.ts';
-import { presenceQuestion } from '../tedious/token/token-batches.ts';
+import { nearestWord } from '../nearest-word.ts';
+import { quoteValue } from '../quote-value.ts';
+import { presenceQuestion, timeQuestion } from '../tedious/token/token-batches.ts';
 import { createTokenTablesSql, dropTokenTablesSql } from '../tedious/token/token-objects.ts';
 import type { Tedious as TediousModule } from '../tedious/stock-tedious.ts';
 import { describe, withoutPassword } from './describe-failure.ts';
@@ -19,85 +21,121 @@ export async function initMssql(command: Work, output: CliOutput): Promise<numbe
     return 0;
   }
   try {
-    const rows = await runBatch(
-      command.url,
-      command.kind === 'check' ? presenceQuestion(command.schema) : sql,
-    );
-    if (command.kind === 'apply') {
+    return await withConnection(command.url, async (run) => {
+      if (command.kind === 'check') return await check(command.schema, run, output);
+      await run(sql);
       output.out(command.drop ? 'The tables are removed.' : 'The tables are there.');
       return 0;
-    }
-    if (rows[0]?.[0] === 'present') {
-      output.out('Everything is there.');
-      return 0;
-    }
-    output.err(
-      rows[0]?.[0] === 'absent'
-        ? `missing: the tables of schema ${command.schema}. Run 'npx holdfast init --engine mssql --apply'.`
-        : `missing: this login needs INSERT, SELECT, UPDATE and DELETE on schema ${command.schema}.`,
-    );
-    return 1;
+    });
   } catch (error) {
     output.err(`holdfast: ${withoutPassword(describe(error), command.url)}`);
     return 1;
   }
 }
 
-async function runBatch(url: string, sql: string): Promise<unknown[][]> {
+type Run = (sql: string) => Promise<readonly (readonly unknown[])[]>;
+
+async function check(schema: string, run: Run, output: CliOutput): Promise<number> {
+  const presence = (await run(presenceQuestion(schema)))[0]?.[0];
+  const missing =
+    presence === 'absent'
+      ? `the tables of the schema ${quoteValue(schema)}, or any right to them`
+      : presence !== 'present'
+        ? `this login needs INSERT and SELECT on the schema ${quoteValue(schema)}; UPDATE and DELETE if it is to purge`
+        : (await run(timeQuestion(schema))).length === 0
+          ? `the row of the table commit_token_watermark in the schema ${quoteValue(schema)}: it must not be deleted`
+          : null;
+  if (missing === null) {
+    output.out('Everything is there.');
+    return 0;
+  }
+  output.err(`missing: ${missing}`);
+  output.err(`Run 'npx holdfast init --engine mssql --apply', with the same --schema.`);
+  return 1;
+}
+
+async function withConnection<T>(url: string, work: (run: Run) => Promise<T>): Promise<T> {
+  const config = configOf(url);
   const { Connection, Request } = await loadTedious();
-  const connection = new Connection(configOf(url));
+  const connection = new Connection(config);
+  // What is told here is told by the callbacks as well.
+  connection.on('error', () => undefined);
   await new Promise<void>((resolve, reject) => {
-    connection.connect((error) => {
-      if (error === undefined) resolve();
+    connection.connect((error?: Error | null) => {
+      if (error === undefined || error === null) resolve();
       else reject(error);
     });
   });
   try {
-    return await new Promise((resolve, reject) => {
-      const rows: unknown[][] = [];
-      const request = new Request(sql, (error) => {
-        if (error === undefined || error === null) resolve(rows);
-        else reject(error);
-      });
-      request.on('row', (columns: { value: unknown }[]) => {
-        rows.push(columns.map(({ value }) => value));
-      });
-      connection.execSqlBatch(request);
-    });
+    return await work(
+      (sql) =>
+        new Promise((resolve, reject) => {
+          const rows: unknown[][] = [];
+          const request = new Request(sql, (error?: Error | null) => {
+            if (error === undefined || error === null) resolve(rows);
+            else reject(error);
+          });
+          request.on('row', (columns: { value: unknown }[]) => {
+            rows.push(columns.map(({ value }) => value));
+          });
+          connection.execSqlBatch(request);
+        }),
+    );
   } finally {
     connection.close();
   }
 }
 
+const FLAGS = ['encrypt', 'trustServerCertificate'];
+
+/** @throws ConfigurationError, whose message never quotes what may be a password */
 function configOf(text: string): ConstructorParameters<Tedious['Connection']>[0] {
-  let url: URL;
-  try {
-    url = new URL(text);
-  } catch {
-    // Not quoted: it may hold a password.
-    throw new ConfigurationError('--url is not a URL: mssql://user:password@host:1433/database');
+  const { url, userName, password, database } = partsOf(text);
+  for (const name of url.searchParams.keys()) {
+    if (FLAGS.includes(name)) continue;
+    const nearest = nearestWord(name, FLAGS) ?? '';
+    throw new ConfigurationError(`--url has no option ${quoteValue(name)}; did you mean '${nearest}'?`);
   }
-  const flag = (name: string, otherwise: boolean): boolean => {
-    const value = url.searchParams.get(name);
-    return value === null ? otherwise : value === 'true' || value === '1';
-  };
   return {
-    server: url.hostname,
+    // Without the brackets of an IPv6 address.
+    server: url.hostname.replace(/^\[(.*)\]$/, '$1'),
     authentication: {
       type: 'default',
-      options: {
-        userName: decodeURIComponent(url.username),
-        password:
-          url.password === '' ? (process.env['MSSQL_PASSWORD'] ?? '') : decodeURIComponent(url.password),
-      },
+      options: { userName, password: password === '' ? (process.env['MSSQL_PASSWORD'] ?? '') : password },
     },
     options: {
       port: url.port === '' ? DEFAULT_PORT : Number(url.port),
-      database: decodeURIComponent(url.pathname.slice(1)),
-      encrypt: flag('encrypt', true),
-      trustServerCertificate: flag('trustServerCertificate', false),
+      database,
+      encrypt: flagOf(url, 'encrypt', true),
+      trustServerCertificate: flagOf(url, 'trustServerCertificate', false),
     },
   };
+}
+
+function partsOf(text: string): { url: URL; userName: string; password: string; database: string } {
+  try {
+    const url = new URL(text);
+    return {
+      url,
+      userName: decodeURIComponent(url.username),
+      password: decodeURIComponent(url.password),
+      database: decodeURIComponent(url.pathname.slice(1)),
+    };
+  } catch (error) {
+    // Without the cause, whose message or input may hold a password.
+    const { name } = error as Error;
+    throw new ConfigurationError(
+      `--url can't be read (${name}): mssql://user:password@host:1433/database, with %40 for @ in a name or password`,
+    );
+  }
+}
+
+function flagOf(url: URL, name: string, otherwise: boolean): boolean {
+  const value = url.searchParams.get(name);
+  if (value === null) return otherwise;
+  if (value === 'true' || value === '1') return true;
+  if (value === 'false' || value === '0') return false;
+  throw new ConfigurationError(`${name} of --url must be true or false, but is ${quoteValue(value)}`);
 }
 
 /** tedious is a peer dependency: the SQL can be printed without it. */
