@@ -45,7 +45,7 @@ const known: Readonly<Record<TextScope, LruMap<string, StatementFacts>>> = {
 /**
  * @param database the session's; null if it is not known: then a name of three parts may be of another one
  */
-export function analyse(sql: string, scope: TextScope, database: string | null): TextAnalysis {
+export function analyse(sql: string, scope: TextScope, database: string | null = null): TextAnalysis {
   const cache = known[scope];
   let facts = cache.get(sql);
   if (facts === undefined) {
