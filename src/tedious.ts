@@ -4,6 +4,8 @@
  */
 export { connect, Connection, failoverOptions } from './tedious/connection.ts';
 export type { FailoverConfiguration } from './tedious/connection-settings.ts';
+export { availabilityGroup, type AvailabilityGroupOptions } from './tedious/topology/availability-group.ts';
+export type { AvailabilityReplica } from './tedious/topology/group-view.ts';
 export {
   BulkLoad,
   ConnectionError,

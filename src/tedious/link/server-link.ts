@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Connection, ConnectionConfiguration } from 'tedious';
 import type { HostAddress } from '../../topology/host-address.ts';
@@ -180,6 +181,12 @@ export class ServerLink {
 
   resume(): void {
     if (!this.#isLost) this.#transport.resume();
+  }
+
+  /** It keeps no process alive. */
+  unref(): void {
+    const { socket } = (this.#connection as unknown as TakenOver).messageIo;
+    (socket as Partial<Pick<Socket, 'unref'>>).unref?.();
   }
 
   /** Says nothing more. */

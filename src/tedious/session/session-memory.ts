@@ -93,6 +93,11 @@ export class SessionMemory {
     return pin?.reason ?? null;
   }
 
+  /** Another user than that of the login runs the statements, who need not be allowed to write tokens (D1). */
+  get hasChangedUser(): boolean {
+    return ['execute_as', 'setuser', 'sp_setapprole'].some((name) => this.#state.pins.has(name));
+  }
+
   /** What to run on a new connection, in this order. */
   restoration(isReplayed: boolean): readonly string[] {
     const { settings, database } = this.#target(isReplayed);

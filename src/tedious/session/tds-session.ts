@@ -156,6 +156,10 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     return this.#doom !== null;
   }
 
+  get mayWriteTokens(): boolean {
+    return this.tokens.areAvailable && !this.memory.hasChangedUser;
+  }
+
   get mayHaveSavepoint(): boolean {
     const { open } = this;
     return (

@@ -14,6 +14,8 @@ export interface SendingSession {
   readonly connection: ServerConnection | null;
   readonly handles: PreparedHandles;
   readonly tokens: SessionTokens;
+  /** The session has tokens, and whoever runs its statements may write them. */
+  readonly mayWriteTokens: boolean;
   /** A transaction of the application is open. */
   readonly isOpen: boolean;
   /** It has done nothing yet but read. */
@@ -56,7 +58,7 @@ export class UnitSender {
 
   /** What has to be done on the server before the unit can go out; null if nothing. */
   #firstStep(unit: TdsUnit): Promise<void> | null {
-    const { connection, handles, tokens, isOpen, mayHaveSavepoint } = this.#session;
+    const { connection, handles, tokens, isOpen, mayHaveSavepoint, mayWriteTokens } = this.#session;
     if (connection === null) return null;
     if (unit.request.kind === 'execute') {
       const { handle } = unit.request;
@@ -68,14 +70,14 @@ export class UnitSender {
       }
     }
     // Of a COMMIT by itself the token goes with it.
-    if (isOpen && isUnclear(unit) && tokens.areAvailable && tokens.writtenKey === null && !mayHaveSavepoint) {
+    if (isOpen && isUnclear(unit) && mayWriteTokens && tokens.writtenKey === null && !mayHaveSavepoint) {
       return tokens.write(connection).then(() => undefined);
     }
     return null;
   }
 
   #transmit(unit: TdsUnit, isAgain: boolean): void {
-    const { handles, tokens, isOpen, hasOnlyRead } = this.#session;
+    const { handles, tokens, isOpen, hasOnlyRead, mayWriteTokens } = this.#session;
     const { request, message, analysis } = unit;
     if (request.kind === 'unprepare' && handles.missing(request.handle) !== null) {
       this.#session.answerLocally(unit, 'unprepared');
@@ -89,7 +91,7 @@ export class UnitSender {
     if (isOpen && unit.ending !== 'none' && unit.ending !== 'rollback') {
       if (writtenKey !== null) {
         if (!unit.keys.includes(writtenKey)) unit.keys.push(writtenKey);
-      } else if (unit.ending === 'commit' && tokens.areAvailable && !hasOnlyRead && !beginsAnother(unit)) {
+      } else if (unit.ending === 'commit' && mayWriteTokens && !hasOnlyRead && !beginsAnother(unit)) {
         const key = tokens.newKey();
         unit.keys.push(key);
         unit.form = 'commit-batch';
@@ -100,13 +102,7 @@ export class UnitSender {
         );
         return;
       }
-    } else if (
-      !isOpen &&
-      unit.ending === 'none' &&
-      !unit.opens &&
-      analysis.isSingleWrite &&
-      tokens.areAvailable
-    ) {
+    } else if (!isOpen && unit.ending === 'none' && !unit.opens && analysis.isSingleWrite && mayWriteTokens) {
       const key = tokens.newKey();
       unit.keys.push(key);
       unit.form = 'wrapped';

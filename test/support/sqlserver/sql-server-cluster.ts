@@ -39,6 +39,11 @@ export class SqlServerCluster {
       await gateway.start();
       cluster.#gateways.set(node, gateway);
     }
+    for (const [index, { host, port }] of cluster.gateways.entries()) {
+      await postgres.primary.query(
+        `INSERT INTO sys.replica_list VALUES ('SQL${index + 1}', 'TCP://${host}:${port}', 'TCP://${host}:5022')`,
+      );
+    }
     const texts = [...(tokens ? [createTokenTablesSql('holdfast')] : []), ...setUp];
     for (const text of texts) await runStock(cluster.stockConfig({ encrypt: tls !== undefined }), text);
     return cluster;

@@ -22,7 +22,17 @@ SELECT n.name, n.create_date, n.group_database_id, 'DISABLED'::varchar(60) AS de
 FROM (SELECT current_database()::varchar(128) AS name, timestamp '2020-01-01' AS create_date,
   md5((SELECT system_identifier::text FROM pg_control_system()))::uuid AS group_database_id
   UNION ALL SELECT 'tempdb', pg_postmaster_start_time()::timestamp, NULL) AS n;
+CREATE TABLE IF NOT EXISTS sys.replica_list (replica_server_name varchar(256) PRIMARY KEY, read_only_routing_url varchar(256), endpoint_url varchar(256));
+CREATE OR REPLACE VIEW sys.availability_groups AS
+SELECT md5((SELECT system_identifier::text FROM pg_control_system()))::uuid AS group_id, 'group1'::varchar(128) AS name;
+CREATE OR REPLACE VIEW sys.availability_replicas AS
+SELECT md5(l.replica_server_name)::uuid AS replica_id, g.group_id, l.replica_server_name, l.read_only_routing_url, l.endpoint_url
+FROM sys.replica_list AS l CROSS JOIN sys.availability_groups AS g;
+CREATE OR REPLACE VIEW sys.dm_hadr_availability_replica_states AS
+SELECT replica_id, 1::smallint AS is_local, (CASE WHEN pg_is_in_recovery() THEN 'SECONDARY' ELSE 'PRIMARY' END)::varchar(60) AS role_desc
+FROM sys.availability_replicas WHERE replica_server_name = current_setting('sqlserver.server_name', true);
 GRANT USAGE ON SCHEMA sys TO PUBLIC;
+GRANT SELECT ON ALL TABLES IN SCHEMA sys TO PUBLIC;
 GRANT SELECT ON sys.databases TO PUBLIC;
 GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC;
 `;
@@ -42,7 +52,14 @@ export class PostgresEngine implements Engine {
   async open(login: Parameters<Engine['open']>[0]): Promise<EngineSession> {
     const { host, port, serverName } = this.#options;
     const database = login.database === '' ? 'app' : login.database;
-    const client = new pg.Client({ host, port, user: login.user, password: login.password, database });
+    const client = new pg.Client({
+      host,
+      port,
+      user: login.user,
+      password: login.password,
+      database,
+      options: `-c sqlserver.server_name=${serverName}`,
+    });
     client.on('error', () => undefined);
     let spid: number;
     try {

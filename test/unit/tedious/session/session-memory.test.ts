@@ -39,3 +39,19 @@ describe('the state of a session of SQL Server', () => {
     expect([known.refusal(false), known.restoration(false)]).toEqual([null, ['SET NOCOUNT ON']]);
   });
 });
+
+describe('another user', () => {
+  it.each(["EXECUTE AS USER = 'u'", "SETUSER 'u'", "EXEC sp_setapprole 'r', 'p'"])('is known: %s', (sql) => {
+    const memory = new SessionMemory();
+    expect(memory.hasChangedUser).toBe(false);
+    memory.ran(sessionEffect(sql, 'batch'));
+    expect(memory.hasChangedUser).toBe(true);
+  });
+
+  it('is over behind its REVERT', () => {
+    const memory = new SessionMemory();
+    memory.ran(sessionEffect("EXECUTE AS USER = 'u'", 'batch'));
+    memory.ran(sessionEffect('REVERT', 'batch'));
+    expect(memory.hasChangedUser).toBe(false);
+  });
+});
