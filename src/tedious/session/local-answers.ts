@@ -18,6 +18,8 @@ export const ERROR_NUMBER = {
   outcomeUnknown: 58007,
   /** R3: it took effect, but its result is lost. */
   resultLost: 58008,
+  /** It asks for what an earlier request has left, which is gone: it did not run. */
+  gone: 58009,
 } as const;
 
 const CLASS = { user: 16, deadlock: 13 } as const;

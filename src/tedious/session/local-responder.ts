@@ -127,6 +127,11 @@ export class LocalResponder {
     this.#give(Buffer.concat([messageToken(TOKEN.error, error), endOf(unit, DONE_STATUS.error)]));
   }
 
+  /** It alone did not run: what it asks for is gone. */
+  refuseAlone(unit: TdsUnit, message: string): void {
+    this.#give(errorAnswer(unit, { number: ERROR_NUMBER.gone, message }));
+  }
+
   /** No server was found for the first connection. */
   refuseLogin(error: Error): void {
     const { code } = error as { code?: unknown };

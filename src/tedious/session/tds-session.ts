@@ -33,6 +33,7 @@ import { TOKEN } from '../wire/token-kind.ts';
 import { messageToken } from '../wire/write-token.ts';
 import { assessLoss, hasOnlyRead, pendingFacts } from './assessment.ts';
 import { AttentionRelay } from './attention-relay.ts';
+import { LastResult } from './last-result.ts';
 import { LocalResponder } from './local-responder.ts';
 import { makeUnit } from './make-unit.ts';
 import { PreparedHandles } from './prepared-handles.ts';
@@ -61,6 +62,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   readonly open: Journal<TdsUnit>;
   readonly memory = new SessionMemory();
   readonly handles = new PreparedHandles();
+  readonly lastResult = new LastResult();
   readonly tokens: SessionTokens;
   readonly answer: UnitAnswer;
   readonly recovery: Recovery;
@@ -308,6 +310,12 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
       this.#answered(unit);
       return;
     }
+    const gone = this.lastResult.refusal(unit);
+    if (gone !== null) {
+      this.#local.refuseAlone(unit, gone);
+      this.#answered(unit);
+      return;
+    }
     this.#sender.send(unit, isAgain);
   }
 
@@ -433,8 +441,9 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
 
   /** What the unit has changed in the session. */
   #note(unit: TdsUnit): void {
-    const { memory, handles, tokens } = this;
+    const { memory, handles, tokens, lastResult } = this;
     const { request, analysis } = unit;
+    lastResult.ran(unit);
     memory.ran(analysis.effect, unit.errors.length > 0 || unit.isCancelled);
     if (unit.database !== null) {
       memory.databaseChanged(unit.database);
@@ -562,6 +571,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   #resume(plan: LossPlan, doom: Doom | null): void {
     const refusal = this.recovery.resumed();
     const { units } = this.open;
+    this.lastResult.reconnected(plan.transaction === 'gone' ? [] : units);
     if (plan.transaction === 'gone') this.#transactionIsGone();
     for (const [index, unit] of [...this.#pending].entries()) {
       const fate = plan.fates[index] ?? 'send';

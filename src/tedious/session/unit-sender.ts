@@ -3,6 +3,7 @@ import type { ServerConnection } from '../link/server-connection.ts';
 import { commitBatch } from '../token/token-batches.ts';
 import type { RequestMessage } from '../wire/request-message.ts';
 import { prepareAgain } from './hidden-prepare.ts';
+import type { LastResult } from './last-result.ts';
 import type { PreparedHandles } from './prepared-handles.ts';
 import type { SessionTokens } from './session-tokens.ts';
 import type { TdsUnit } from './tds-unit.ts';
@@ -14,6 +15,7 @@ export interface SendingSession {
   readonly connection: ServerConnection | null;
   readonly handles: PreparedHandles;
   readonly tokens: SessionTokens;
+  readonly lastResult: LastResult;
   /** The session has tokens, and whoever runs its statements may write them. */
   readonly mayWriteTokens: boolean;
   /** A transaction of the application is open. */
@@ -58,7 +60,8 @@ export class UnitSender {
 
   /** What has to be done on the server before the unit can go out; null if nothing. */
   #firstStep(unit: TdsUnit): Promise<void> | null {
-    const { connection, handles, tokens, isOpen, mayHaveSavepoint, mayWriteTokens } = this.#session;
+    const { connection, handles, tokens, isOpen, mayHaveSavepoint, mayWriteTokens, lastResult } =
+      this.#session;
     if (connection === null) return null;
     if (unit.request.kind === 'execute') {
       const { handle } = unit.request;
@@ -70,8 +73,18 @@ export class UnitSender {
       }
     }
     // Of a COMMIT by itself the token goes with it.
-    if (isOpen && isUnclear(unit) && mayWriteTokens && tokens.writtenKey === null && !mayHaveSavepoint) {
-      return tokens.write(connection).then(() => undefined);
+    const asks = unit.analysis.asksForIdentity || unit.analysis.asksForRowCount;
+    if (
+      isOpen &&
+      isUnclear(unit) &&
+      mayWriteTokens &&
+      tokens.writtenKey === null &&
+      !mayHaveSavepoint &&
+      !asks
+    ) {
+      return tokens.write(connection).then(() => {
+        lastResult.tokenWritten();
+      });
     }
     return null;
   }

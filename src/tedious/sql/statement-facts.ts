@@ -22,8 +22,12 @@ export interface StatementFacts {
   readonly momentDependent: boolean;
   /** A savepoint may stand behind it. */
   readonly mayLeaveSavepoint: boolean;
-  /** It asks what an earlier text has left: @@IDENTITY, SCOPE_IDENTITY(), @@ROWCOUNT. On another session it gets another answer. */
-  readonly asksForEarlier: boolean;
+  /** It asks for the identity value that an earlier text has left. On another session it gets another answer. */
+  readonly asksForIdentity: boolean;
+  /** The same of @@ROWCOUNT or @@ERROR. */
+  readonly asksForRowCount: boolean;
+  /** It surely runs an INSERT that lasts. */
+  readonly inserts: boolean;
   readonly effect: SessionEffect;
 }
 
@@ -57,10 +61,12 @@ export function statementFacts(sql: string, scope: TextScope): StatementFacts {
   const actsOutside = writing
     .map((statement) => outsideReason(sql, statement))
     .find((reason) => reason !== null);
-  const asksForEarlier = asksEarlier(statements);
+  const asksForIdentity = asksIdentity(statements);
+  const asksForRowCount = asksRowCount(statements);
   const isRepeatable =
     !isUnsure &&
-    !asksForEarlier &&
+    !asksForIdentity &&
+    !asksForRowCount &&
     effect.pins.length === 0 &&
     writing.every((statement) => sets(sql, statement));
   return {
@@ -72,7 +78,11 @@ export function statementFacts(sql: string, scope: TextScope): StatementFacts {
     databases: [...new Set(writing.flatMap((statement) => writtenDatabases(sql, statement)))],
     momentDependent: isUnsure || statements.some((statement) => liesInTheMoment(sql, statement)),
     mayLeaveSavepoint: isUnsure || statements.some(savesOrCalls),
-    asksForEarlier,
+    asksForIdentity,
+    asksForRowCount,
+    inserts: statements.some(
+      (one) => one.kind === 'INSERT' && one.blocks.length === 0 && !writesVariable(one),
+    ),
     effect,
   };
 }
@@ -127,13 +137,15 @@ function mentions({ tokens }: Statement, names: ReadonlySet<string>): boolean {
   );
 }
 
-function asksEarlier(statements: readonly Statement[]): boolean {
+function asksIdentity(statements: readonly Statement[]): boolean {
   const firstWrite = statements.findIndex(
     ({ kind }) => WRITES.has(kind) || kind === 'EXEC' || kind === 'EXECUTE',
   );
   const inFront = firstWrite < 0 ? statements : statements.slice(0, firstWrite + 1);
-  if (inFront.some((statement) => mentions(statement, LAST_IDENTITY))) return true;
-  const [first] = statements;
+  return inFront.some((statement) => mentions(statement, LAST_IDENTITY));
+}
+
+function asksRowCount([first]: readonly Statement[]): boolean {
   return first !== undefined && mentions(first, LAST_RESULT);
 }
 

@@ -14,6 +14,12 @@ export interface TextAnalysis {
   readonly liesInTheMoment: boolean;
   /** A savepoint may stand behind it: what comes later may go back to it. */
   readonly mayLeaveSavepoint: boolean;
+  /** It asks for the identity value that an earlier request has left. */
+  readonly asksForIdentity: boolean;
+  /** It asks for the number of rows, or the error, of an earlier request. */
+  readonly asksForRowCount: boolean;
+  /** It surely runs an INSERT that lasts. */
+  readonly inserts: boolean;
   readonly effect: SessionEffect;
 }
 
@@ -24,6 +30,9 @@ export const PLAIN: TextAnalysis = {
   actsOutside: null,
   liesInTheMoment: false,
   mayLeaveSavepoint: false,
+  asksForIdentity: false,
+  asksForRowCount: false,
+  inserts: false,
   effect: NO_EFFECT,
 };
 
@@ -53,6 +62,7 @@ export function analyse(sql: string, scope: TextScope, database: string | null =
     cache.set(sql, facts, sql.length);
   }
   const { isRepeatable, isSingleWrite, momentDependent, mayLeaveSavepoint, effect } = facts;
+  const { asksForIdentity, asksForRowCount, inserts } = facts;
   const actsOutside = facts.actsOutside ?? otherDatabase(facts, database);
   return {
     isRepeatable,
@@ -60,6 +70,9 @@ export function analyse(sql: string, scope: TextScope, database: string | null =
     actsOutside,
     liesInTheMoment: momentDependent,
     mayLeaveSavepoint,
+    asksForIdentity,
+    asksForRowCount,
+    inserts,
     effect,
   };
 }

@@ -306,7 +306,8 @@ it.each([
   ['insert t values (1); select scope_identity(), @@rowcount', false],
   ['select 1; select @@rowcount', false],
 ])('%j asks for what an earlier text has left: %j', (sql, expected) => {
-  expect(statementFacts(sql, 'batch').asksForEarlier).toBe(expected);
+  const { asksForIdentity, asksForRowCount } = statementFacts(sql, 'batch');
+  expect(asksForIdentity || asksForRowCount).toBe(expected);
 });
 
 it.each([
