@@ -14,6 +14,8 @@ import { loginAnswer, loginRefusal, type LoginFacts } from './login-answer.ts';
 export interface EndpointHandler {
   login(login: Login7): void;
   request(message: RequestMessage): void;
+  /** A bulk load has more bytes than are kept: it is not handed on, and an answer to it is owed. */
+  refusedBulkLoad(): void;
   /** Stop what is under way: an answer to this is owed, besides the one to the request. */
   attention(): void;
   /** There is room for more of the answer. */
@@ -22,6 +24,7 @@ export interface EndpointHandler {
   ended(): void;
 }
 
+const NOTHING = Buffer.alloc(0);
 const END_GRACE_MILLIS = 50;
 const SERVER_VERSION = [16, 0, 0] as const;
 /** Larger than what is negotiated: nobody looks at that in answers, and each packet costs. */
@@ -35,12 +38,16 @@ export class TdsEndpoint {
   readonly stream: EndpointStream;
   readonly #handler: EndpointHandler;
   readonly #reader: PacketReader;
+  readonly #maxBulkLoadBytes: number;
   #parts: Buffer[] = [];
+  #bytes = 0;
   #firstStatus = 0;
   #isOver = false;
 
-  constructor(handler: EndpointHandler) {
+  /** @param maxBulkLoadBytes of rows that are held until all have come; of other messages tedious itself holds the whole */
+  constructor(handler: EndpointHandler, maxBulkLoadBytes = Number.POSITIVE_INFINITY) {
     this.#handler = handler;
+    this.#maxBulkLoadBytes = maxBulkLoadBytes;
     this.#reader = new PacketReader((packet) => {
       this.#take(packet);
     });
@@ -103,13 +110,22 @@ export class TdsEndpoint {
   #take({ type, status, data, isLast }: Packet): void {
     if (this.#isOver) return;
     if (this.#parts.length === 0) this.#firstStatus = status;
-    this.#parts.push(Buffer.from(data));
+    this.#bytes += data.length;
+    const isTooLarge = type === MESSAGE.bulkLoad && this.#bytes > this.#maxBulkLoadBytes;
+    // One part stays, which says that this is no first packet.
+    if (isTooLarge) this.#parts = [NOTHING];
+    else this.#parts.push(Buffer.from(data));
     if (!isLast) return;
     const payload = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
     this.#parts = [];
+    this.#bytes = 0;
     if ((status & STATUS.ignore) !== 0) {
       // It never left the process.
       this.answer(doneToken(DONE_STATUS.error), true);
+      return;
+    }
+    if (isTooLarge) {
+      this.#handler.refusedBulkLoad();
       return;
     }
     switch (type) {

@@ -20,6 +20,8 @@ export const ERROR_NUMBER = {
   resultLost: 58008,
   /** It asks for what an earlier request has left, which is gone: it did not run. */
   gone: 58009,
+  /** R7: more than may be held in memory; it was not sent. */
+  tooLarge: 58010,
 } as const;
 
 const CLASS = { user: 16, deadlock: 13 } as const;
@@ -33,13 +35,9 @@ export interface LocalError {
   readonly message: string;
 }
 
-/** An answer of the driver's own that refuses a request. */
-export function errorAnswer(
-  unit: TdsUnit,
-  { number, message }: LocalError,
-  ...behind: readonly Buffer[]
-): Buffer {
-  const error = messageToken(TOKEN.error, {
+/** An error of the driver's own. */
+export function errorToken({ number, message }: LocalError): Buffer {
+  return messageToken(TOKEN.error, {
     number,
     state: 1,
     class: number === ERROR_NUMBER.rolledBack ? CLASS.deadlock : CLASS.user,
@@ -48,7 +46,11 @@ export function errorAnswer(
     procedure: '',
     line: 0,
   });
-  return Buffer.concat([error, ...behind, endOf(unit, DONE_STATUS.error)]);
+}
+
+/** An answer of the driver's own that refuses a request. */
+export function errorAnswer(unit: TdsUnit, error: LocalError, ...behind: readonly Buffer[]): Buffer {
+  return Buffer.concat([errorToken(error), ...behind, endOf(unit, DONE_STATUS.error)]);
 }
 
 /** The end of an answer, as the kind of its request has it. */

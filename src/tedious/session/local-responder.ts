@@ -2,13 +2,14 @@ import type { Doom, Fate, LossPlan } from '../../session/loss-situation.ts';
 import type { TdsEndpoint } from '../endpoint/tds-endpoint.ts';
 import type { MessageToken } from '../wire/read-token.ts';
 import { DONE_STATUS, TOKEN } from '../wire/token-kind.ts';
-import { messageToken } from '../wire/write-token.ts';
+import { doneToken, messageToken } from '../wire/write-token.ts';
 import {
   committedAnswer,
   doomMessage,
   endOf,
   ERROR_NUMBER,
   errorAnswer,
+  errorToken,
   rolledBackAnswer,
   transactionChange,
   unpreparedAnswer,
@@ -130,6 +131,14 @@ export class LocalResponder {
   /** It alone did not run: what it asks for is gone. */
   refuseAlone(unit: TdsUnit, message: string): void {
     this.#give(errorAnswer(unit, { number: ERROR_NUMBER.gone, message }));
+  }
+
+  /** R7: its rows would have to be held until all of them have come. */
+  refuseBulkLoad(maxBytes: number): void {
+    const message = `the rows of this bulk load take more than ${maxBytes} bytes (failover.maxProcessJournalBytes): nothing of it was sent; load them in smaller parts`;
+    this.#give(
+      Buffer.concat([errorToken({ number: ERROR_NUMBER.tooLarge, message }), doneToken(DONE_STATUS.error)]),
+    );
   }
 
   /** No server was found for the first connection. */

@@ -83,7 +83,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   constructor(context: SessionContext) {
     this.context = context;
     const { options, coordinator } = context;
-    this.endpoint = new TdsEndpoint(this);
+    this.endpoint = new TdsEndpoint(this, options.maxProcessJournalBytes);
     this.scouts = new Scouts({ ...context, dialTimeoutMillis: options.dialTimeoutMillis, coordinator });
     this.open = new Journal({
       maxStatements: options.maxJournalStatements,
@@ -301,6 +301,17 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
       this.endpoint.holdRequestTimer();
       this.recovery.wake();
     }
+  }
+
+  refusedBulkLoad(): void {
+    const value = this.context.options.maxProcessJournalBytes;
+    this.context.events.publish('limitReached', {
+      session: this.id,
+      limit: 'failover.maxProcessJournalBytes',
+      value,
+      consequence: 'a bulk load is refused: nothing of it was sent',
+    });
+    this.#local.refuseBulkLoad(value);
   }
 
   #go(unit: TdsUnit, isAgain: boolean): void {

@@ -333,6 +333,36 @@ describe('what was under way when the primary was lost', () => {
     expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 100, 1, 2]);
   });
 
+  it('a bulk load with more bytes than are held is refused, and nothing of it loaded', async () => {
+    const small = await connected(
+      new Connection({
+        ...cluster.config(),
+        failover: { hosts: [...cluster.hosts], maxProcessJournalBytes: 20_000, maxJournalBytes: 20_000 },
+      }),
+    );
+    const told: unknown[] = [];
+    small.failover!.on('limitReached', ({ limit }) => told.push(limit));
+    const load = (rows: number): Promise<unknown> =>
+      new Promise((resolve) => {
+        const bulk = small.newBulkLoad('account', (error) => {
+          resolve((error as { number?: number } | undefined)?.number ?? 'loaded');
+        });
+        bulk.addColumn('id', TYPES.Int, { nullable: false });
+        bulk.addColumn('balance', TYPES.Int, { nullable: false });
+        small.execBulkLoad(
+          bulk,
+          Array.from({ length: rows }, (_, index) => ({ id: 100 + index, balance: 7 })),
+        );
+      });
+    await begin(small);
+    expect(await load(5_000)).toBe(58010);
+    expect(told).toEqual(['failover.maxProcessJournalBytes']);
+    expect(await load(3)).toBe('loaded');
+    await commit(small);
+    expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 100, 7, 7, 7]);
+    small.close();
+  });
+
   it('a token that was undone with a savepoint is not asked for', async () => {
     await begin(connection);
     await new Promise<void>((resolve, reject) => {

@@ -78,6 +78,7 @@ class ScriptedServer {
           toWrite = answerTo(message);
           if (toWrite !== null) endpoint.answer(toWrite, true);
         },
+        refusedBulkLoad: () => undefined,
         attention: () => {
           this.attentions++;
           // The cut answer, and the acknowledgement.
@@ -195,6 +196,7 @@ describe('a stock connection to our end point, whose messages go over a link to 
         request: ({ type, reset, payload }) => {
           current?.send(type, reset, payload);
         },
+        refusedBulkLoad: () => undefined,
         attention: () => {
           current?.sendAttention();
         },
@@ -367,6 +369,7 @@ describe('the timer of a request', () => {
           endpoint.answer(numbers(1), true);
         };
       },
+      refusedBulkLoad: () => undefined,
       attention: () => expect.unreachable(),
       drained: () => undefined,
       ended: () => undefined,

@@ -29,6 +29,7 @@ describe('requests as tedious writes them', () => {
         requests.push(message);
         endpoint.answer(doneToken(0), true);
       },
+      refusedBulkLoad: () => undefined,
       attention: () => undefined,
       drained: () => undefined,
       ended: () => undefined,
