@@ -1,6 +1,7 @@
 import { ConfigurationError } from '../errors.ts';
 import { nearestWord } from '../nearest-word.ts';
 import { quoteValue } from '../quote-value.ts';
+import { DEFAULT_PORT } from '../tedious/default-port.ts';
 import { presenceQuestion, timeQuestion } from '../tedious/token/token-batches.ts';
 import { createTokenTablesSql, dropTokenTablesSql } from '../tedious/token/token-objects.ts';
 import type { Tedious as TediousModule } from '../tedious/stock-tedious.ts';
@@ -10,8 +11,6 @@ import type { CliOutput } from './cli-output.ts';
 
 type Work = Exclude<InitCommand, { kind: 'help' }>;
 type Tedious = Pick<TediousModule, 'Connection' | 'Request'>;
-
-const DEFAULT_PORT = 1433;
 
 /** `npx holdfast init --engine mssql`. Returns the exit code. */
 export async function initMssql(command: Work, output: CliOutput): Promise<number> {

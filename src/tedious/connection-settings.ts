@@ -11,11 +11,9 @@ import { hostKey, isPort, parseHostAddress, type HostAddress } from '../topology
 import { parseHostList } from '../topology/host-list.ts';
 import { staticHosts } from '../topology/static-hosts.ts';
 import { AcknowledgedCommits } from './lost-commits/acknowledged-commits.ts';
+import { DEFAULT_PORT } from './default-port.ts';
 import type { ConnectionClass } from './link/server-link.ts';
 import type { SessionContext } from './session/session-context.ts';
-
-/** SQL Server's own port, used wherever none was given. */
-export const DEFAULT_PORT = 1433;
 
 /** tedious's configuration, with the one key that holdfast adds: beside `server`, or among the `options`. */
 export type FailoverConfiguration = ConnectionConfiguration & {

@@ -14,7 +14,11 @@ import { loginAnswer, loginRefusal, type LoginFacts } from './login-answer.ts';
 export interface EndpointHandler {
   login(login: Login7): void;
   request(message: RequestMessage): void;
-  /** A bulk load has more bytes than are kept: it is not handed on, and an answer to it is owed. */
+  /** So many more bytes of a bulk load are to be held until it is whole: false if there is no room for them. */
+  holdBulkLoad(bytes: number): boolean;
+  /** None of it is held here any more. */
+  releaseBulkLoad(): void;
+  /** For want of room it is not handed on: an answer to it is owed. */
   refusedBulkLoad(): void;
   /** Stop what is under way: an answer to this is owed, besides the one to the request. */
   attention(): void;
@@ -38,16 +42,13 @@ export class TdsEndpoint {
   readonly stream: EndpointStream;
   readonly #handler: EndpointHandler;
   readonly #reader: PacketReader;
-  readonly #maxBulkLoadBytes: number;
   #parts: Buffer[] = [];
-  #bytes = 0;
+  #isRefused = false;
   #firstStatus = 0;
   #isOver = false;
 
-  /** @param maxBulkLoadBytes of rows that are held until all have come; of other messages tedious itself holds the whole */
-  constructor(handler: EndpointHandler, maxBulkLoadBytes = Number.POSITIVE_INFINITY) {
+  constructor(handler: EndpointHandler) {
     this.#handler = handler;
-    this.#maxBulkLoadBytes = maxBulkLoadBytes;
     this.#reader = new PacketReader((packet) => {
       this.#take(packet);
     });
@@ -110,21 +111,24 @@ export class TdsEndpoint {
   #take({ type, status, data, isLast }: Packet): void {
     if (this.#isOver) return;
     if (this.#parts.length === 0) this.#firstStatus = status;
-    this.#bytes += data.length;
-    const isTooLarge = type === MESSAGE.bulkLoad && this.#bytes > this.#maxBulkLoadBytes;
+    // Of other messages tedious itself holds the whole.
+    const isBulkLoad = type === MESSAGE.bulkLoad;
+    if (isBulkLoad && !this.#isRefused) this.#isRefused = !this.#handler.holdBulkLoad(data.length);
     // One part stays, which says that this is no first packet.
-    if (isTooLarge) this.#parts = [NOTHING];
+    if (this.#isRefused) this.#parts = [NOTHING];
     else this.#parts.push(Buffer.from(data));
     if (!isLast) return;
     const payload = this.#parts.length === 1 ? this.#parts[0]! : Buffer.concat(this.#parts);
     this.#parts = [];
-    this.#bytes = 0;
+    const wasRefused = this.#isRefused;
+    this.#isRefused = false;
+    if (isBulkLoad) this.#handler.releaseBulkLoad();
     if ((status & STATUS.ignore) !== 0) {
       // It never left the process.
       this.answer(doneToken(DONE_STATUS.error), true);
       return;
     }
-    if (isTooLarge) {
+    if (wasRefused) {
       this.#handler.refusedBulkLoad();
       return;
     }

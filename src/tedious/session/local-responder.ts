@@ -135,7 +135,7 @@ export class LocalResponder {
 
   /** R7: its rows would have to be held until all of them have come. */
   refuseBulkLoad(maxBytes: number): void {
-    const message = `the rows of this bulk load take more than ${maxBytes} bytes (failover.maxProcessJournalBytes): nothing of it was sent; load them in smaller parts`;
+    const message = `there is no room for the rows of this bulk load in the ${maxBytes} bytes of failover.maxProcessJournalBytes: nothing of it was sent; load them in smaller parts`;
     this.#give(
       Buffer.concat([errorToken({ number: ERROR_NUMBER.tooLarge, message }), doneToken(DONE_STATUS.error)]),
     );

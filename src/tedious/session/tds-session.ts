@@ -13,8 +13,8 @@ import {
   type SessionEvent,
   type SessionState,
 } from '../../session/state.ts';
-import { hostKey, type HostAddress } from '../../topology/host-address.ts';
-import { committedWork } from '../lost-commits/committed-work.ts';
+import type { HostAddress } from '../../topology/host-address.ts';
+import { keepAcknowledged } from '../lost-commits/keep-acknowledged.ts';
 import { TdsEndpoint, type EndpointHandler } from '../endpoint/tds-endpoint.ts';
 import { READ_ONLY_DATABASE } from '../loss-errors.ts';
 import { requireDurability } from '../hosts/require-durability.ts';
@@ -33,6 +33,7 @@ import { TOKEN } from '../wire/token-kind.ts';
 import { messageToken } from '../wire/write-token.ts';
 import { assessLoss, hasOnlyRead, pendingFacts } from './assessment.ts';
 import { AttentionRelay } from './attention-relay.ts';
+import { JournalMemory } from './journal-memory.ts';
 import { LastResult } from './last-result.ts';
 import { LocalResponder } from './local-responder.ts';
 import { makeUnit } from './make-unit.ts';
@@ -70,9 +71,9 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   readonly #attention: AttentionRelay;
   readonly #local: LocalResponder;
   readonly #opening = new AbortController();
+  readonly #journalMemory: JournalMemory;
   #pending: TdsUnit[] = [];
   #position = 0;
-  #journalBytes = 0;
   /** Its only host takes no writes, as it would with stock tedious. */
   #isReadOnly = false;
   #state: SessionState = INITIAL;
@@ -83,12 +84,13 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
   constructor(context: SessionContext) {
     this.context = context;
     const { options, coordinator } = context;
-    this.endpoint = new TdsEndpoint(this, options.maxProcessJournalBytes);
+    this.endpoint = new TdsEndpoint(this);
     this.scouts = new Scouts({ ...context, dialTimeoutMillis: options.dialTimeoutMillis, coordinator });
     this.open = new Journal({
       maxStatements: options.maxJournalStatements,
       maxBytes: options.maxJournalBytes,
     });
+    this.#journalMemory = new JournalMemory(this.open, coordinator, options, this.id);
     this.tokens = new SessionTokens(options.tokenSchema, options.commitOutcome !== 'none');
     this.answer = new UnitAnswer(this, options.maxKeptRowHashes);
     this.recovery = new Recovery(this);
@@ -303,15 +305,16 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     }
   }
 
+  holdBulkLoad(bytes: number): boolean {
+    return this.#journalMemory.holdBulkLoad(bytes);
+  }
+
+  releaseBulkLoad(): void {
+    this.#journalMemory.releaseBulkLoad();
+  }
+
   refusedBulkLoad(): void {
-    const value = this.context.options.maxProcessJournalBytes;
-    this.context.events.publish('limitReached', {
-      session: this.id,
-      limit: 'failover.maxProcessJournalBytes',
-      value,
-      consequence: 'a bulk load is refused: nothing of it was sent',
-    });
-    this.#local.refuseBulkLoad(value);
+    this.#local.refuseBulkLoad(this.context.options.maxProcessJournalBytes);
   }
 
   #go(unit: TdsUnit, isAgain: boolean): void {
@@ -407,9 +410,8 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     }
     const isLeftOut = unit.isCancelled && wasOpen && unit.analysis.isRepeatable && digest.status !== IDLE;
     if (!isLeftOut) {
-      this.#keepAcknowledged(unit, open.units);
-      const before = open.units.length;
-      const endedAny = open.complete(unit, digest, false);
+      if (unit.committed) keepAcknowledged(this, unit, open.units);
+      const endedAny = this.#journalMemory.complete(unit, digest);
       if (open.open && unit.rolledBack)
         open.makeUnreplayable('it was begun behind a rollback in the same batch');
       if (open.open && unit.isCancelled) {
@@ -419,35 +421,9 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
         tokens.transactionEnded();
         memory.transactionEnded();
       }
-      this.#account(before === 0 && open.units.length === 0 ? 0 : unit.message.payload.length);
+      this.#journalMemory.account(unit);
     }
     this.#note(unit);
-  }
-
-  /** R9: its token tells whether a later server has it. */
-  #keepAcknowledged(unit: TdsUnit, before: readonly TdsUnit[]): void {
-    const key = unit.keys.at(-1);
-    if (!unit.committed || key === undefined) return;
-    this.#acknowledged(unit, key, before);
-  }
-
-  #acknowledged(unit: TdsUnit, key: string, before: readonly TdsUnit[]): void {
-    const { context, handles } = this;
-    const server = this.#server;
-    if (context.options.lostCommits === 'ignore' || server?.incarnation == null) return;
-    const { authentication, options } = context.config;
-    const { maxJournalBytes } = context.options;
-    context.acknowledged.add({
-      ...committedWork([...before, unit], (handle) => handles.sqlOf(handle), maxJournalBytes),
-      key,
-      session: this.id,
-      sentAtMillis: unit.sentAtMillis,
-      acknowledgedAtMillis: Date.now(),
-      database: options?.database ?? '',
-      user: (authentication?.options as { userName?: string } | undefined)?.userName ?? null,
-      server: hostKey(server.address),
-      incarnation: server.incarnation,
-    });
   }
 
   /** What the unit has changed in the session. */
@@ -464,29 +440,6 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
       memory.isolation(request.transaction.isolation);
     }
     if (request.kind === 'unprepare') handles.forget(request.handle);
-  }
-
-  /** R7: the journals of the process have one limit together. */
-  #account(bytes: number): void {
-    const { coordinator, options } = this.context;
-    if (!this.open.open || this.open.units.length === 0) {
-      this.#releaseJournal();
-      return;
-    }
-    if (coordinator.reserveJournal(bytes)) {
-      this.#journalBytes += bytes;
-      return;
-    }
-    const value = options.maxProcessJournalBytes;
-    this.open.makeUnreplayable(
-      `the journals of the process take more than ${value} bytes (failover.maxProcessJournalBytes)`,
-    );
-    this.#releaseJournal();
-  }
-
-  #releaseJournal(): void {
-    if (this.#journalBytes > 0) this.context.coordinator.reserveJournal(-this.#journalBytes);
-    this.#journalBytes = 0;
   }
 
   diverged(unit: TdsUnit, status: number): void {
@@ -575,7 +528,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     this.open.reset();
     this.memory.transactionEnded();
     this.tokens.transactionEnded();
-    this.#releaseJournal();
+    this.#journalMemory.releaseJournal();
   }
 
   /** What waits goes on as the plan says, then what came since (phase 3). */
@@ -597,10 +550,7 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
         continue;
       }
       if (fate === 'send' || fate === 'again') continue;
-      if (fate === 'finish' || fate === 'lost') {
-        const key = unit.keys.at(-1);
-        if (key !== undefined) this.#acknowledged(unit, key, units);
-      }
+      if (fate === 'finish' || fate === 'lost') keepAcknowledged(this, unit, units);
       const ends = this.#local.settle(unit, fate, doom, this.recovery.cause);
       if (ends && this.#doom !== null) this.dispatch({ kind: 'doom-ended' });
       this.#answered(unit);
@@ -644,7 +594,8 @@ export class TdsSession implements EndpointHandler, AnswerHost, RecoveringSessio
     this.recovery.closed();
     this.scouts.closeForGood();
     this.context.coordinator.remove(this);
-    this.#releaseJournal();
+    this.#journalMemory.releaseJournal();
+    this.#journalMemory.releaseBulkLoad();
     this.#pending = [];
     this.open.reset();
   }

@@ -73,7 +73,9 @@ export class UnitSender {
       }
     }
     // Of a COMMIT by itself the token goes with it.
-    const asks = unit.analysis.asksForIdentity || unit.analysis.asksForRowCount;
+    const { asksForIdentity, asksForScopeIdentity, asksForRowCount } = unit.analysis;
+    // A token in front of it would change the answer.
+    const asks = asksForIdentity || asksForScopeIdentity || asksForRowCount;
     if (
       isOpen &&
       isUnclear(unit) &&

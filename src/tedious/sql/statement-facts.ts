@@ -22,8 +22,10 @@ export interface StatementFacts {
   readonly momentDependent: boolean;
   /** A savepoint may stand behind it. */
   readonly mayLeaveSavepoint: boolean;
-  /** It asks for the identity value that an earlier text has left. On another session it gets another answer. */
+  /** It asks for @@IDENTITY as an earlier text has left it. On another session it gets another answer. */
   readonly asksForIdentity: boolean;
+  /** The same of SCOPE_IDENTITY(). A call has a scope of its own, which begins without one. */
+  readonly asksForScopeIdentity: boolean;
   /** The same of @@ROWCOUNT or @@ERROR. */
   readonly asksForRowCount: boolean;
   /** It surely runs an INSERT that lasts. */
@@ -40,6 +42,8 @@ const HARMLESS_OPTIONS = words(
   'ansi_nulls ansi_padding ansi_warnings arithabort concat_null_yields_null datefirst dateformat deadlock_priority language ' +
     'lock_timeout nocount numeric_roundabort quoted_identifier textsize',
 );
+/** What stands behind them need not run. */
+const LEAVES = words('RETURN GOTO THROW BREAK CONTINUE');
 const MOMENT = words('READPAST NOWAIT');
 const MOMENT_KINDS = words(
   'CREATE ALTER DROP TRUNCATE ENABLE DISABLE RENAME ROLLBACK EXEC EXECUTE CALL UNKNOWN RECEIVE GET KILL WAITFOR',
@@ -61,11 +65,13 @@ export function statementFacts(sql: string, scope: TextScope): StatementFacts {
   const actsOutside = writing
     .map((statement) => outsideReason(sql, statement))
     .find((reason) => reason !== null);
-  const asksForIdentity = asksIdentity(statements);
+  const asksForIdentity = asksEarlier(statements, '@@IDENTITY');
+  const asksForScopeIdentity = scope === 'batch' && asksEarlier(statements, 'SCOPE_IDENTITY');
   const asksForRowCount = asksRowCount(statements);
   const isRepeatable =
     !isUnsure &&
     !asksForIdentity &&
+    !asksForScopeIdentity &&
     !asksForRowCount &&
     effect.pins.length === 0 &&
     writing.every((statement) => sets(sql, statement));
@@ -79,10 +85,9 @@ export function statementFacts(sql: string, scope: TextScope): StatementFacts {
     momentDependent: isUnsure || statements.some((statement) => liesInTheMoment(sql, statement)),
     mayLeaveSavepoint: isUnsure || statements.some(savesOrCalls),
     asksForIdentity,
+    asksForScopeIdentity,
     asksForRowCount,
-    inserts: statements.some(
-      (one) => one.kind === 'INSERT' && one.blocks.length === 0 && !writesVariable(one),
-    ),
+    inserts: surelyInserts(statements),
     effect,
   };
 }
@@ -137,12 +142,21 @@ function mentions({ tokens }: Statement, names: ReadonlySet<string>): boolean {
   );
 }
 
-function asksIdentity(statements: readonly Statement[]): boolean {
+/** It is in or in front of the first statement that leaves another one. */
+function asksEarlier(statements: readonly Statement[], name: string): boolean {
+  const names = new Set([name]);
   const firstWrite = statements.findIndex(
     ({ kind }) => WRITES.has(kind) || kind === 'EXEC' || kind === 'EXECUTE',
   );
   const inFront = firstWrite < 0 ? statements : statements.slice(0, firstWrite + 1);
-  return inFront.some((statement) => mentions(statement, LAST_IDENTITY));
+  return inFront.some((statement) => mentions(statement, names));
+}
+
+/** Nothing in front of it leaves the text, and it stands under no condition. */
+function surelyInserts(statements: readonly Statement[]): boolean {
+  const leaves = statements.findIndex(({ kind }) => LEAVES.has(kind));
+  const inFront = leaves < 0 ? statements : statements.slice(0, leaves);
+  return inFront.some((one) => one.kind === 'INSERT' && one.blocks.length === 0 && !writesVariable(one));
 }
 
 function asksRowCount([first]: readonly Statement[]): boolean {

@@ -14,8 +14,10 @@ export interface TextAnalysis {
   readonly liesInTheMoment: boolean;
   /** A savepoint may stand behind it: what comes later may go back to it. */
   readonly mayLeaveSavepoint: boolean;
-  /** It asks for the identity value that an earlier request has left. */
+  /** It asks for @@IDENTITY as an earlier request has left it. */
   readonly asksForIdentity: boolean;
+  /** It asks for SCOPE_IDENTITY() as an earlier batch has left it. */
+  readonly asksForScopeIdentity: boolean;
   /** It asks for the number of rows, or the error, of an earlier request. */
   readonly asksForRowCount: boolean;
   /** It surely runs an INSERT that lasts. */
@@ -31,6 +33,7 @@ export const PLAIN: TextAnalysis = {
   liesInTheMoment: false,
   mayLeaveSavepoint: false,
   asksForIdentity: false,
+  asksForScopeIdentity: false,
   asksForRowCount: false,
   inserts: false,
   effect: NO_EFFECT,
@@ -62,7 +65,7 @@ export function analyse(sql: string, scope: TextScope, database: string | null =
     cache.set(sql, facts, sql.length);
   }
   const { isRepeatable, isSingleWrite, momentDependent, mayLeaveSavepoint, effect } = facts;
-  const { asksForIdentity, asksForRowCount, inserts } = facts;
+  const { asksForIdentity, asksForScopeIdentity, asksForRowCount, inserts } = facts;
   const actsOutside = facts.actsOutside ?? otherDatabase(facts, database);
   return {
     isRepeatable,
@@ -71,6 +74,7 @@ export function analyse(sql: string, scope: TextScope, database: string | null =
     liesInTheMoment: momentDependent,
     mayLeaveSavepoint,
     asksForIdentity,
+    asksForScopeIdentity,
     asksForRowCount,
     inserts,
     effect,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { ConnectionConfiguration } from 'tedious';
 import { abortable } from '../../cluster/abortable.ts';
 import { deadlineSignal } from '../../cluster/deadline-signal.ts';
@@ -12,7 +13,7 @@ import {
 } from '../../topology/host-address.ts';
 import { parseHostList } from '../../topology/host-list.ts';
 import type { TopologyProvider, TopologyView } from '../../topology/topology-provider.ts';
-import { DEFAULT_PORT } from '../connection-settings.ts';
+import { DEFAULT_PORT } from '../default-port.ts';
 import { ServerConnection } from '../link/server-connection.ts';
 import { ServerLink } from '../link/server-link.ts';
 import { Connection } from '../stock-tedious.ts';
@@ -65,6 +66,7 @@ class AvailabilityGroup {
   readonly #configured: readonly HostAddress[];
   readonly #timeoutMillis: number;
   readonly #connections = new Map<string, ServerConnection>();
+  readonly #asked = new Map<string, Promise<GroupRows | null>>();
   #known: readonly HostAddress[];
   #running: Promise<TopologyView> | null = null;
   #idle: NodeJS.Timeout | undefined;
@@ -89,6 +91,17 @@ class AvailabilityGroup {
         "availabilityGroup.connection is missing: give it tedious's 'authentication' and 'options'",
       );
     }
+    const { group, addressOf }: { readonly group?: unknown; readonly addressOf?: unknown } = options;
+    if (group !== undefined && (typeof group !== 'string' || group === '')) {
+      throw new ConfigurationError(
+        `availabilityGroup.group is ${quoteValue(group)}: it is not the name of a group`,
+      );
+    }
+    if (addressOf !== undefined && typeof addressOf !== 'function') {
+      throw new ConfigurationError(
+        `availabilityGroup.addressOf is ${quoteValue(addressOf)}: it is not a function`,
+      );
+    }
     this.#options = options;
     this.#timeoutMillis = timeoutMillis;
     this.#configured = parseHostList(options.hosts, DEFAULT_PORT, 'availabilityGroup.hosts');
@@ -97,14 +110,20 @@ class AvailabilityGroup {
 
   /** Those who ask at the same time share the answer. */
   async discover(signal: AbortSignal): Promise<TopologyView> {
-    this.#running ??= this.#discover().finally(() => {
-      this.#running = null;
-    });
+    if (this.#running === null) {
+      this.#running = this.#discover().finally(() => {
+        this.#running = null;
+      });
+      // Whoever asked may have gone by then.
+      this.#running.catch(() => undefined);
+    }
     return await abortable(this.#running, signal);
   }
 
   async #discover(): Promise<TopologyView> {
     const late = deadlineSignal(this.#timeoutMillis);
+    // Each host listens to it: more than the ten that Node takes for a leak.
+    setMaxListeners(0, late);
     const seen = new Map<string, GroupRows>();
     await this.#askAll(this.#known, seen, late);
     let view = this.#viewOf(seen);
@@ -134,14 +153,23 @@ class AvailabilityGroup {
       for (const address of hosts) {
         void this.#ask(address, late).then((rows) => {
           if (rows !== null) seen.set(hostKey(address), rows);
-          const isPrimary = rows?.groups.some((group) => rows.answerOf(group).isPrimary) === true;
-          if (isPrimary) timer ??= setTimeout(resolve, SETTLE_MILLIS);
+          if (rows !== null && this.#claims(rows)) timer ??= setTimeout(resolve, SETTLE_MILLIS);
           if (--left > 0) return;
           clearTimeout(timer);
           resolve();
         });
       }
     });
+  }
+
+  /** The server says that it is the primary of the group that is meant. */
+  #claims(rows: GroupRows): boolean {
+    return rows.groups.some((group) => this.#isMeant(group) && rows.answerOf(group).isPrimary);
+  }
+
+  #isMeant(name: string): boolean {
+    const { group } = this.#options;
+    return group === undefined || group.toLowerCase() === name.toLowerCase();
   }
 
   #viewOf(seen: ReadonlyMap<string, GroupRows>): TopologyView {
@@ -159,9 +187,8 @@ class AvailabilityGroup {
 
   /** @throws ConfigurationError if it can't be told which group is meant */
   #groupOf(seen: ReadonlyMap<string, GroupRows>): string | null {
-    const groups = [...new Set([...seen.values()].flatMap((rows) => rows.groups))];
-    const { group } = this.#options;
-    if (group !== undefined) return groups.find((one) => one.toLowerCase() === group.toLowerCase()) ?? null;
+    const told = [...seen.values()].flatMap((rows) => rows.groups);
+    const groups = [...new Set(told.filter((name) => this.#isMeant(name)))];
     if (groups.length > 1) {
       throw new ConfigurationError(
         `the servers are in several availability groups (${groups.map(quoteValue).join(', ')}): name one with availabilityGroup's 'group'`,
@@ -170,8 +197,18 @@ class AvailabilityGroup {
     return groups[0] ?? null;
   }
 
-  /** Null if it does not answer in time. */
-  async #ask(address: HostAddress, late: AbortSignal): Promise<GroupRows | null> {
+  /** Null if it does not answer in time. A silent host is asked once at a time, however often it is looked for. */
+  #ask(address: HostAddress, late: AbortSignal): Promise<GroupRows | null> {
+    const key = hostKey(address);
+    let asked = this.#asked.get(key);
+    if (asked === undefined) {
+      asked = this.#question(address, late).finally(() => this.#asked.delete(key));
+      this.#asked.set(key, asked);
+    }
+    return asked;
+  }
+
+  async #question(address: HostAddress, late: AbortSignal): Promise<GroupRows | null> {
     let connection: ServerConnection | null = null;
     const giveUp = (): void => {
       connection?.destroy();

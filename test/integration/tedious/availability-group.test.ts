@@ -96,6 +96,22 @@ describe('an availability group', () => {
   });
 });
 
+it('nobody is left with the failure of a question whose asker has gone', async () => {
+  const failures: unknown[] = [];
+  const note = (error: unknown): void => {
+    failures.push(error);
+  };
+  process.on('unhandledRejection', note);
+  try {
+    const none = availabilityGroup({ hosts: ['127.0.0.1:1'], connection: {}, timeoutMillis: 300 });
+    await expect(none.discover(AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+    await expect(discover(none)).rejects.toThrow('no server of the availability group answers');
+    expect(failures).toEqual([]);
+  } finally {
+    process.off('unhandledRejection', note);
+  }
+});
+
 describe('bad options', () => {
   const connection = {};
   it.each([
@@ -103,6 +119,8 @@ describe('bad options', () => {
     [{ hosts: ['a:b'], connection }, 'availabilityGroup.hosts[0] is "a:b"'],
     [{ hosts: ['a'] }, 'availabilityGroup.connection is missing'],
     [{ hosts: ['a'], connection, timeoutMillis: 0 }, 'availabilityGroup.timeoutMillis is 0'],
+    [{ hosts: ['a'], connection, group: '' }, 'availabilityGroup.group is ""'],
+    [{ hosts: ['a'], connection, addressOf: 'a' }, 'availabilityGroup.addressOf is "a"'],
     [{ hosts: ['a'], connection, grup: 'x' }, `no option "grup"; did you mean 'group'?`],
   ])('%o', (options, message) => {
     const make = (): unknown => availabilityGroup(options as never);

@@ -1,5 +1,6 @@
 import { Request, TYPES } from 'tedious';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { staticHosts } from '../../../src/topology/static-hosts.ts';
 import { Connection } from '../../../src/tedious.ts';
 import { begin, commit, connected, run, runStock, rollback } from '../../support/sqlserver/run-stock.ts';
 import { SqlServerCluster } from '../../support/sqlserver/sql-server-cluster.ts';
@@ -337,7 +338,12 @@ describe('what was under way when the primary was lost', () => {
     const small = await connected(
       new Connection({
         ...cluster.config(),
-        failover: { hosts: [...cluster.hosts], maxProcessJournalBytes: 20_000, maxJournalBytes: 20_000 },
+        // A provider of its own: sessions of one list of hosts share the limits of the process.
+        failover: {
+          provider: staticHosts([...cluster.hosts]),
+          maxProcessJournalBytes: 20_000,
+          maxJournalBytes: 20_000,
+        },
       }),
     );
     const told: unknown[] = [];
@@ -360,6 +366,29 @@ describe('what was under way when the primary was lost', () => {
     expect(await load(3)).toBe('loaded');
     await commit(small);
     expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 100, 7, 7, 7]);
+    small.close();
+  });
+
+  it('a transaction with more statements than are kept goes on, and says so; it is not replayed', async () => {
+    const small = await connected(
+      new Connection({
+        ...cluster.config(),
+        failover: { hosts: [...cluster.hosts], maxJournalStatements: 3 },
+      }),
+    );
+    const told: unknown[] = [];
+    small.failover!.on('limitReached', ({ limit }) => told.push(limit));
+    await begin(small);
+    for (let i = 0; i < 4; i++) {
+      await run(small, 'UPDATE account SET balance = balance - 1 WHERE id = 1', 'batch');
+    }
+    expect(told).toEqual(['failover.maxJournalStatements']);
+    await cluster.replacePrimary();
+    const refused = run(small, 'SELECT 1', 'batch').catch(
+      (error: unknown) => (error as { number?: number }).number,
+    );
+    expect(await refused).toBe(1205);
+    expect(await stock('SELECT balance FROM account ORDER BY id')).toEqual([100, 100]);
     small.close();
   });
 

@@ -78,6 +78,8 @@ class ScriptedServer {
           toWrite = answerTo(message);
           if (toWrite !== null) endpoint.answer(toWrite, true);
         },
+        holdBulkLoad: () => true,
+        releaseBulkLoad: () => undefined,
         refusedBulkLoad: () => undefined,
         attention: () => {
           this.attentions++;
@@ -196,6 +198,8 @@ describe('a stock connection to our end point, whose messages go over a link to 
         request: ({ type, reset, payload }) => {
           current?.send(type, reset, payload);
         },
+        holdBulkLoad: () => true,
+        releaseBulkLoad: () => undefined,
         refusedBulkLoad: () => undefined,
         attention: () => {
           current?.sendAttention();
@@ -369,6 +373,8 @@ describe('the timer of a request', () => {
           endpoint.answer(numbers(1), true);
         };
       },
+      holdBulkLoad: () => true,
+      releaseBulkLoad: () => undefined,
       refusedBulkLoad: () => undefined,
       attention: () => expect.unreachable(),
       drained: () => undefined,

@@ -7,17 +7,24 @@ type Form = TdsUnit['form'];
 
 function unit(sql: string, form: Form = 'plain', kind: 'batch' | 'statement' = 'batch'): TdsUnit {
   const analysis = analyse(sql, kind === 'batch' ? 'batch' : 'dynamic');
-  return { form, analysis, request: { kind, sql }, errors: [] } as unknown as TdsUnit;
+  return { form, analysis, request: { kind, sql }, errors: [], isCancelled: false } as unknown as TdsUnit;
 }
 
-const IDENTITY = unit('SELECT SCOPE_IDENTITY()');
+function failed(sql: string): TdsUnit {
+  return { ...unit(sql), errors: [2627] };
+}
+
+const SESSION = unit('SELECT @@IDENTITY');
+const SCOPE = unit('SELECT SCOPE_IDENTITY()');
+const INTO_VARIABLE = 'DECLARE @t TABLE (a int); INSERT INTO @t VALUES (1)';
 const ROWS = unit('SELECT @@ROWCOUNT');
 const INSERT = 'INSERT INTO t (a) VALUES (1)';
 
-/** Which of both questions are refused. */
+/** Which of the questions are refused. */
 function refused(last: LastResult): string {
-  return [last.refusal(IDENTITY) === null ? '' : 'identity', last.refusal(ROWS) === null ? '' : 'rows']
-    .filter(Boolean)
+  const asked = { session: SESSION, scope: SCOPE, rows: ROWS };
+  return Object.entries(asked)
+    .flatMap(([name, question]) => (last.refusal(question) === null ? [] : name))
     .join(' ');
 }
 
@@ -31,23 +38,21 @@ describe('what an earlier request has left', () => {
   it.each<[string, readonly TdsUnit[], string]>([
     ['nothing has run', [], ''],
     ['a plain INSERT', [unit(INSERT)], ''],
-    ['a batch with a token', [unit(INSERT, 'wrapped')], 'identity rows'],
+    ['a batch with a token', [unit(INSERT, 'wrapped')], 'scope rows'],
     ['an INSERT as a call with a token', [unit(INSERT, 'wrapped', 'statement')], 'rows'],
     [
       'an UPDATE as a call with a token',
       [unit('UPDATE t SET a = 1', 'wrapped', 'statement')],
-      'identity rows',
+      'session rows',
     ],
-    ['a COMMIT with a token', [unit(INSERT), unit('COMMIT', 'commit-batch')], 'identity'],
+    ['a COMMIT with a token', [unit(INSERT), unit('COMMIT', 'commit-batch')], 'session scope'],
     ['an INSERT behind that', [unit('COMMIT', 'commit-batch'), unit(INSERT)], ''],
-    ['one under a condition', [unit('COMMIT', 'commit-batch'), unit(`IF @@SPID = 1 ${INSERT}`)], 'identity'],
-    [
-      'one into a variable',
-      [unit('COMMIT', 'commit-batch'), unit('DECLARE @t TABLE (a int); INSERT INTO @t VALUES (1)')],
-      'identity',
-    ],
-    ['an UPDATE behind that', [unit('COMMIT', 'commit-batch'), unit('UPDATE t SET a = 1')], 'identity'],
-    ['a SELECT behind a wrapped write', [unit(INSERT, 'wrapped'), unit('SELECT 1')], 'identity'],
+    ['one as a call', [unit('COMMIT', 'commit-batch'), unit(INSERT, 'plain', 'statement')], 'scope'],
+    ['one that failed', [unit('COMMIT', 'commit-batch'), failed(INSERT)], 'session scope'],
+    ['one under a condition', [unit('COMMIT', 'commit-batch'), unit(`IF 1 = 1 ${INSERT}`)], 'session scope'],
+    ['one into a variable', [unit('COMMIT', 'commit-batch'), unit(INTO_VARIABLE)], 'session scope'],
+    ['an UPDATE behind that', [unit('COMMIT', 'commit-batch'), unit('UPDATE t SET a = 1')], 'session scope'],
+    ['a SELECT behind a wrapped write', [unit(INSERT, 'wrapped'), unit('SELECT 1')], 'scope'],
   ])('%s', (_name, units, expected) => {
     expect(refused(after(...units))).toBe(expected);
   });
@@ -55,25 +60,36 @@ describe('what an earlier request has left', () => {
   it('is gone with its server', () => {
     const last = after(unit(INSERT));
     last.reconnected([]);
-    expect(refused(last)).toBe('identity rows');
+    expect(refused(last)).toBe('session scope rows');
   });
 
-  it('was never there in a session that only read', () => {
+  it('was only a number of rows in a session that only read', () => {
     const last = after(unit('SELECT 1'));
+    last.reconnected([]);
+    expect(refused(last)).toBe('rows');
+  });
+
+  it('was never there in a session that has done nothing', () => {
+    const last = new LastResult();
     last.reconnected([]);
     expect(refused(last)).toBe('');
   });
 
-  it('comes again with a replay', () => {
+  it('comes again with a replay, but for the number of rows, behind which the driver sets the lock timeout', () => {
     const last = after(unit(INSERT));
     last.reconnected([unit('BEGIN TRAN'), unit(INSERT)]);
-    expect(refused(last)).toBe('');
+    expect(refused(last)).toBe('rows');
   });
 
   it('is changed by a token in an open transaction', () => {
     const last = after(unit(INSERT));
     last.tokenWritten();
-    expect(refused(last)).toBe('identity rows');
+    expect(refused(last)).toBe('session scope rows');
+  });
+
+  it('is not there in a call, whose scope is its own', () => {
+    const last = after(unit(INSERT, 'wrapped'));
+    expect(last.refusal(unit('SELECT SCOPE_IDENTITY()', 'plain', 'statement'))).toBeNull();
   });
 
   it('may be asked for in the request that made it', () => {

@@ -306,8 +306,8 @@ it.each([
   ['insert t values (1); select scope_identity(), @@rowcount', false],
   ['select 1; select @@rowcount', false],
 ])('%j asks for what an earlier text has left: %j', (sql, expected) => {
-  const { asksForIdentity, asksForRowCount } = statementFacts(sql, 'batch');
-  expect(asksForIdentity || asksForRowCount).toBe(expected);
+  const { asksForIdentity, asksForScopeIdentity, asksForRowCount } = statementFacts(sql, 'batch');
+  expect(asksForIdentity || asksForScopeIdentity || asksForRowCount).toBe(expected);
 });
 
 it.each([
@@ -320,4 +320,17 @@ it.each([
   ['create procedure p as save tran a', false],
 ])('%j may leave a savepoint: %j', (sql, expected) => {
   expect(statementFacts(sql, 'batch').mayLeaveSavepoint).toBe(expected);
+});
+
+it.each([
+  ['insert t values (1)', true],
+  ['declare @a int; insert t values (1); select scope_identity()', true],
+  ['if @@spid = 1 insert t values (1)', false],
+  ['if @@spid = 1 return; insert t values (1)', false],
+  ['goto over; insert t values (1); over: select 1', false],
+  ['insert t values (1); return', true],
+  ['declare @t table (a int); insert @t values (1)', false],
+  ['update t set a = 1', false],
+])('%j surely runs an INSERT: %j', (sql, expected) => {
+  expect(statementFacts(sql, 'batch').inserts).toBe(expected);
 });

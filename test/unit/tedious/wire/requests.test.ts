@@ -29,6 +29,8 @@ describe('requests as tedious writes them', () => {
         requests.push(message);
         endpoint.answer(doneToken(0), true);
       },
+      holdBulkLoad: () => true,
+      releaseBulkLoad: () => undefined,
       refusedBulkLoad: () => undefined,
       attention: () => undefined,
       drained: () => undefined,
