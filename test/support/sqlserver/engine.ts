@@ -91,8 +91,8 @@ export interface EngineSession {
   ): AsyncIterable<EngineEvent>;
   /** RESETCONNECTION: session state as at login (isolation level kept); rolls back unless keepTransaction. */
   reset(keepTransaction: boolean): Promise<void>;
-  /** ATTENTION: the running call ends soon (its iterable then ends without further events). */
-  cancel(): void;
+  /** ATTENTION: the running call ends soon (its iterable then ends without further events). Resolves when no later call can be hit. */
+  cancel(): Promise<void>;
   close(): Promise<void>;
 }
 export interface Engine {

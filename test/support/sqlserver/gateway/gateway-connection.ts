@@ -64,6 +64,8 @@ export class GatewayConnection {
   #busy: Promise<void> = Promise.resolve();
   #isRunning = false;
   #isAttention = false;
+  /** The cancel that was asked for last can hit nothing that comes later. */
+  #cancelled: Promise<void> = Promise.resolve();
   #isDead = false;
   #written = 0;
   #cutAt = Number.POSITIVE_INFINITY;
@@ -129,7 +131,7 @@ export class GatewayConnection {
   #attention(): void {
     if (this.#isRunning) {
       this.#isAttention = true;
-      this.#session?.cancel();
+      this.#cancelled = this.#session?.cancel() ?? Promise.resolve();
       return;
     }
     this.#busy = this.#busy.then(() => {
@@ -191,6 +193,7 @@ export class GatewayConnection {
       if (this.#isHeld) await session.close();
     }
     if (this.#isAttention) {
+      await this.#cancelled;
       this.#isAttention = false;
       this.#answer(doneToken(DONE_STATUS.attention), true);
     }

@@ -183,7 +183,7 @@ export class PostgresSession implements EngineSession {
     if (this.#count === 0) await this.#send('DISCARD TEMP; RESET lock_timeout');
   }
 
-  cancel(): void {
+  cancel(): Promise<void> {
     this.#isCancelled = true;
     const { processID, secretKey, host, port } = this.#client as unknown as {
       processID: number;
@@ -199,11 +199,15 @@ export class PostgresSession implements EngineSession {
       };
     };
     const { connection } = canceller;
-    connection.on('error', () => undefined);
-    connection.on('connect', () => {
-      connection.cancel(processID, secretKey);
+    return new Promise((resolve) => {
+      // The server closes the connection when it has passed the signal on: what runs behind that is not hit any more.
+      connection.on('error', resolve);
+      connection.on('end', resolve);
+      connection.on('connect', () => {
+        connection.cancel(processID, secretKey);
+      });
+      connection.connect(port, host);
     });
-    connection.connect(port, host);
   }
 
   async close(): Promise<void> {
